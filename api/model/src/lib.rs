@@ -5,6 +5,10 @@
 //! Pure: no I/O, no clock, no randomness.
 #![forbid(unsafe_code)]
 
+mod error;
+mod kind;
 mod objects;
 
+pub use error::{Error, ObjectRef, Warning};
+pub use kind::{Kind, Object, ObjectKey, Spec};
 pub use objects::*;
