@@ -1,1 +1,33 @@
-//! nat
+//! Sessions, mappings, ports, TCP state and fragments of one worker.
+//!
+//! A worker owns all its state; only [`LeaseTable`] is shared, and on the packet path it is
+//! only read. Nothing here knows of ports of the box, routes or policy: the engine asks
+//! [`Nat::lookup`] for a packet's session, or opens one, and applies its [`Rewrite`]. Pure: time
+//! ([`Tick`]) and randomness (one `u64` an opened session) are arguments, so that everything
+//! depends only on what it is given.
+#![forbid(unsafe_code)]
+
+mod lease;
+mod nat;
+mod open;
+mod pool;
+mod rewrite;
+mod units;
+mod view;
+
+pub mod fragments;
+
+pub use lease::{BlockLayout, LeaseTable};
+pub use nat::{Held, Limits, Nat, TrackDrop};
+pub use open::{
+    Action, Inbound, Notes, OpenBalanced, OpenEgress, OpenError, OpenStatic, PortShortage, SourceNat,
+    Unsolicited,
+};
+pub use pool::{
+    FilteringBehavior, MappingBehavior, Pool, PoolAddress, PoolSettings, PoolUse, PoolingBehavior, Quotas,
+};
+pub use rewrite::{Rewrite, Ttl};
+pub use units::{
+    BackendId, Direction, Hit, Kind, PoolId, SessionId, Side, Space, Tick, Ticks, Timeouts, VipId, WorkerId,
+};
+pub use view::{Counts, Cursor, PoolUsage, SessionView, TcpPhase};
