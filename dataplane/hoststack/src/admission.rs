@@ -46,7 +46,11 @@ pub(crate) enum Class {
 }
 
 /// `asked` tells whom the probe with this source port asks.
-pub(crate) fn classify(bytes: &[u8], addresses: &Addresses, asked: impl Fn(u16) -> Option<Ipv4Addr>) -> Class {
+pub(crate) fn classify(
+    bytes: &[u8],
+    addresses: &Addresses,
+    asked: impl Fn(u16) -> Option<Ipv4Addr>,
+) -> Class {
     let Ok(packet) = Ipv4Packet::new_checked(bytes) else { return Class::Malformed };
     if packet.version() != 4 || packet.more_frags() || packet.frag_offset() != 0 {
         return Class::Malformed;

@@ -41,6 +41,19 @@ impl Finding {
     }
 }
 
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Finding::Answered => f.write_str("answered"),
+            Finding::Refused => f.write_str("connection refused"),
+            Finding::TimedOut => f.write_str("no answer in time"),
+            Finding::Status(status) => write!(f, "HTTP status {status}"),
+            Finding::Unexpected => f.write_str("unexpected answer"),
+            Finding::Closed => f.write_str("connection closed before a whole answer"),
+        }
+    }
+}
+
 /// What moving a probe on has brought.
 pub(crate) enum Progress {
     Nothing,
@@ -96,7 +109,8 @@ impl Probe {
                     udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; 4], vec![0; octets.max(1)])
                 };
                 let mut socket = udp::Socket::new(buffer(4_096), buffer(send.len()));
-                let opened = socket.bind(local).is_ok() && socket.send_slice(send.as_bytes(), self.remote).is_ok();
+                let opened =
+                    socket.bind(local).is_ok() && socket.send_slice(send.as_bytes(), self.remote).is_ok();
                 opened.then(|| sockets.add(socket))
             }
             Question::Tcp | Question::Http { .. } => {
@@ -134,8 +148,10 @@ impl Probe {
             (Stage::Over, _) => return Progress::Nothing,
             (Stage::Closing { body }, Some(handle)) => {
                 let socket = sockets.get_mut::<tcp::Socket>(handle);
-                let late = now >= self.deadline;
-                if late || has_closed(socket, body) {
+                read_away(socket, body);
+                if matches!(socket.state(), tcp::State::Closed | tcp::State::TimeWait) {
+                    self.stage = Stage::Over;
+                } else if now >= self.deadline || *body > MAX_BODY {
                     socket.abort();
                     self.stage = Stage::Over;
                 }
@@ -229,13 +245,11 @@ fn replied(socket: &mut udp::Socket, remote: IpEndpoint, expect: &[u8]) -> Optio
     None
 }
 
-/// Reads a body away. Closed means: no packet is left to be exchanged, or it is not worth it.
-fn has_closed(socket: &mut tcp::Socket, body: &mut usize) -> bool {
+fn read_away(socket: &mut tcp::Socket, body: &mut usize) {
     while socket.can_recv() {
         match socket.recv(|octets| (octets.len(), octets.len())) {
             Ok(octets @ 1..) => *body += octets,
             _ => break,
         }
     }
-    matches!(socket.state(), tcp::State::Closed | tcp::State::TimeWait) || *body > MAX_BODY
 }

@@ -67,6 +67,7 @@ struct Entry {
     healthy: bool,
     /// Findings in a row that speak against `healthy`.
     streak: u32,
+    last: Finding,
     under_way: bool,
     due: Instant,
     last_port: u16,
@@ -101,7 +102,9 @@ impl Schedule {
                     place.and_then(|at| kept.get_mut(at)).into_iter().for_each(|slot| *slot = Some(index));
                     entry
                 }
-                Some(before) => Entry { healthy: before.healthy, ..self.fresh(now, target) },
+                Some(before) => {
+                    Entry { healthy: before.healthy, last: before.last, ..self.fresh(now, target) }
+                }
                 None => self.fresh(now, target),
             };
             self.entries.push(entry);
@@ -127,9 +130,15 @@ impl Schedule {
     }
 
     /// Counts a finding and plans the next check one interval after the last was due, or now.
-    pub(crate) fn conclude(&mut self, index: TargetIndex, now: Instant, finding: Finding) -> Option<HealthEvent> {
+    pub(crate) fn conclude(
+        &mut self,
+        index: TargetIndex,
+        now: Instant,
+        finding: Finding,
+    ) -> Option<HealthEvent> {
         let entry = self.entries.get_mut(index.0 as usize)?;
         entry.under_way = false;
+        entry.last = finding;
         entry.due = now.max(entry.due + interval(&entry.target.check));
         self.due.push(Reverse((entry.due, index)));
         if finding.is_success() == entry.healthy {
@@ -147,15 +156,23 @@ impl Schedule {
         Some(HealthEvent { target: entry.target.key.clone(), healthy: entry.healthy, finding })
     }
 
-    pub(crate) fn unhealthy(&self) -> impl Iterator<Item = &TargetKey> {
-        self.entries.iter().filter(|entry| !entry.healthy).map(|entry| &entry.target.key)
+    pub(crate) fn unhealthy(&self) -> impl Iterator<Item = (&TargetKey, Finding)> {
+        self.entries.iter().filter(|entry| !entry.healthy).map(|entry| (&entry.target.key, entry.last))
     }
 
     fn fresh(&self, now: Instant, target: Target) -> Entry {
         let chance = spread(self.seed, &target.key);
         let wait = Duration::from_micros(chance % interval(&target.check).total_micros().max(1));
         let last_port = *SOURCE_PORTS.start() + (chance >> 32) as u16 % PortSet::SIZE as u16;
-        Entry { target, healthy: true, streak: 0, under_way: false, due: now + wait, last_port }
+        Entry {
+            target,
+            healthy: true,
+            streak: 0,
+            last: Finding::Answered,
+            under_way: false,
+            due: now + wait,
+            last_port,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use smoltcp::time::{Duration, Instant};
 use crate::admission::{Class, Counters, TokenBucket, classify};
 use crate::lane::{Conclusion, Lane};
 use crate::ports::PortSet;
-use crate::probe::Probe;
+use crate::probe::{Finding, Probe};
 use crate::schedule::{HealthEvent, Schedule, Target, TargetKey};
 
 /// Lanes; a power of two, so that neighbouring ports spread evenly.
@@ -109,7 +109,9 @@ impl HostStack {
     pub fn receive(&mut self, packet: Vec<u8>) {
         self.counters.received += 1;
         match classify(&packet, &self.addresses, |port| self.asked.get(&port).copied()) {
-            Class::Echo if self.echo_queue.len() < self.settings.echo_queue => self.echo_queue.push_back(packet),
+            Class::Echo if self.echo_queue.len() < self.settings.echo_queue => {
+                self.echo_queue.push_back(packet)
+            }
             Class::Answer { port } => {
                 let queued = match self.lanes.get_mut(usize::from(port % LANES)) {
                     Some(lane) => lane.offer(packet, self.settings.lane_queue),
@@ -155,8 +157,9 @@ impl HostStack {
         Some(if at > now { at - now } else { Duration::ZERO })
     }
 
-    /// The targets that checks found unhealthy; all others count as healthy.
-    pub fn unhealthy(&self) -> impl Iterator<Item = &TargetKey> {
+    /// The targets that checks found unhealthy, with what the last check found; all others count as
+    /// healthy.
+    pub fn unhealthy(&self) -> impl Iterator<Item = (&TargetKey, Finding)> {
         self.schedule.unhealthy()
     }
 
