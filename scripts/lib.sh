@@ -6,6 +6,7 @@ set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$ROOT"
+export PYTHONDONTWRITEBYTECODE=1
 
 # Programs are built here; the same rule as cargo's, so that what is on PATH for one is found by all.
 TARGET_DIR=${CARGO_TARGET_DIR:-$ROOT/target}
@@ -23,7 +24,7 @@ need_root() { [ "$(id -u)" -eq 0 ] || die "$1 needs root: run it with sudo, or i
 # What building needs: a C compiler and DPDK's headers (dpdk-sys), libclang (bindgen).
 BUILD_PACKAGES=(ca-certificates gcc libc6-dev pkg-config libdpdk-dev libclang1-14 libclang-common-14-dev)
 # What the lab needs on top: namespaces and their tools, testpmd for the ratio, openssl for the mTLS test.
-LAB_PACKAGES=(iproute2 ethtool iputils-ping iperf3 python3 dpdk-dev procps openssl)
+LAB_PACKAGES=(iproute2 ethtool iputils-ping iperf3 python3 dpdk-dev procps curl util-linux openssl)
 
 missing_packages() {
     local package
