@@ -1,5 +1,6 @@
 //! The kinds of objects, and one object of any of them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::{
@@ -201,6 +202,45 @@ impl Objects {
         }
     }
 
+    /// Whether there is an object of that kind and name.
+    pub fn contains(&self, key: &ObjectKey) -> bool {
+        let name = &key.name;
+        match key.kind {
+            Kind::EgressPool => self.egress_pools.contains_key(name),
+            Kind::EgressPolicy => self.egress_policies.contains_key(name),
+            Kind::LoadBalancer => self.load_balancers.contains_key(name),
+            Kind::StaticMapping => self.static_mappings.contains_key(name),
+            Kind::AccessPolicy => self.access_policies.contains_key(name),
+            Kind::AccessGuard => self.access_guards.contains_key(name),
+            Kind::Route => self.routes.contains_key(name),
+        }
+    }
+
+    /// Puts all of `others` in, over those of the same kind and name.
+    pub fn merge(&mut self, others: Objects) {
+        self.egress_pools.extend(others.egress_pools);
+        self.egress_policies.extend(others.egress_policies);
+        self.load_balancers.extend(others.load_balancers);
+        self.static_mappings.extend(others.static_mappings);
+        self.access_policies.extend(others.access_policies);
+        self.access_guards.extend(others.access_guards);
+        self.routes.extend(others.routes);
+    }
+
+    /// Which objects are in only one of the two, or differ.
+    pub fn differing(&self, other: &Objects) -> Vec<ObjectKey> {
+        let mut keys = Vec::new();
+        differing(Kind::EgressPool, &self.egress_pools, &other.egress_pools, &mut keys);
+        differing(Kind::EgressPolicy, &self.egress_policies, &other.egress_policies, &mut keys);
+        differing(Kind::LoadBalancer, &self.load_balancers, &other.load_balancers, &mut keys);
+        differing(Kind::StaticMapping, &self.static_mappings, &other.static_mappings, &mut keys);
+        differing(Kind::AccessPolicy, &self.access_policies, &other.access_policies, &mut keys);
+        differing(Kind::AccessGuard, &self.access_guards, &other.access_guards, &mut keys);
+        differing(Kind::Route, &self.routes, &other.routes, &mut keys);
+        keys.sort();
+        keys
+    }
+
     /// Every object, by kind and then by name.
     pub fn iter(&self) -> impl Iterator<Item = Object> + '_ {
         Kind::ALL
@@ -208,6 +248,17 @@ impl Objects {
             .flat_map(|kind| self.names(kind).into_iter().map(move |name| ObjectKey { kind, name }))
             .filter_map(|key| self.object(&key))
     }
+}
+
+fn differing<T: PartialEq>(
+    kind: Kind,
+    a: &BTreeMap<Name, T>,
+    b: &BTreeMap<Name, T>,
+    keys: &mut Vec<ObjectKey>,
+) {
+    let changed = a.iter().filter(|(name, it)| b.get(*name) != Some(*it)).map(|(name, _)| name);
+    let added = b.keys().filter(|name| !a.contains_key(*name));
+    keys.extend(changed.chain(added).map(|name| ObjectKey { kind, name: name.clone() }));
 }
 
 impl FromIterator<Object> for Objects {
