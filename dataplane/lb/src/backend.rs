@@ -82,7 +82,7 @@ pub fn members<F: Family>(backends: &[Backend<F>], panic_threshold: u8) -> Vec<(
     let panic = healthy * 100 < all * usize::from(panic_threshold);
     let mut chosen: Vec<(u32, u32)> =
         candidates().filter(|(_, b)| panic || b.healthy).map(|(at, b)| (at, b.tenths())).collect();
-    // Turns by weight depend on proportions alone: lowest terms let services share tables.
+    // WorkerState by weight depend on proportions alone: lowest terms let services share tables.
     let divisor = chosen.iter().fold(0, |d, &(_, w)| gcd(d, w)).max(1);
     chosen.iter_mut().for_each(|(_, w)| *w /= divisor);
     chosen

@@ -9,7 +9,7 @@ use crate::backend::{Backend, BackendId, members};
 use crate::digest::{Balanced, Flow};
 use crate::table::{LookupTable, Member, TableSize};
 use crate::tables::Tables;
-use crate::turns::Turns;
+use crate::worker::WorkerState;
 
 /// Dense number of a service, stable over snapshots while its sessions may live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,7 +93,7 @@ impl<F: Balanced> Service<F> {
     pub fn choose(
         &self,
         flow: &Flow<F>,
-        turns: &mut Turns,
+        state: &mut WorkerState,
         sessions: impl Fn(BackendId) -> u32,
     ) -> Option<&Backend<F>> {
         if self.table.is_some() {
@@ -102,7 +102,7 @@ impl<F: Balanced> Service<F> {
         let at = match self.algorithm {
             Algorithm::Maglev => return None,
             Algorithm::RoundRobin => {
-                turns.next(self.id, self.members.iter().map(|&(at, w)| (self.backends[at as usize].id, w)))?
+                state.next(self.id, self.members.iter().map(|&(at, w)| (self.backends[at as usize].id, w)))?
             }
             Algorithm::LeastConnections => self.least(flow, sessions)?,
         };

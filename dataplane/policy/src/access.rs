@@ -209,7 +209,7 @@ impl<F: Judged> AccessRules<F> {
     }
 
     /// Do these rules stand for exactly `policies` and `guards`, both by origin then name? Nothing is compiled.
-    pub fn equals<'a>(
+    pub fn stands_for<'a>(
         &self,
         mut policies: impl Iterator<Item = AccessInput<'a>>,
         mut guards: impl Iterator<Item = GuardInput<'a>>,

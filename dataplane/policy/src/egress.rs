@@ -96,9 +96,7 @@ impl<F: Judged> EgressRules<F> {
     /// Compiles `inputs`, in any order. Entries of the other family match nothing.
     pub fn compile<'a>(inputs: impl IntoIterator<Item = EgressInput<'a>>) -> Self {
         let mut rules: Vec<EgressRule> = inputs.into_iter().map(rule).collect();
-        rules.sort_by(|a, b| {
-            (b.policy.priority, &a.name, &a.origin).cmp(&(a.policy.priority, &b.name, &b.origin))
-        });
+        rules.sort_by(|a, b| order((&a.policy, &a.name, &a.origin), (&b.policy, &b.name, &b.origin)));
 
         // One item per `from` entry, so that the longest that matches is known in each segment.
         let mut arms: Vec<Standing> = Vec::new();
@@ -177,10 +175,31 @@ impl<F: Judged> EgressRules<F> {
         self.rules.get(number as usize)
     }
 
+    /// Do these rules stand for exactly `inputs`, pools included, in any order? Nothing is compiled.
+    pub fn stands_for<'a>(&self, inputs: impl IntoIterator<Item = EgressInput<'a>>) -> bool {
+        let mut inputs: Vec<EgressInput<'a>> = inputs.into_iter().collect();
+        inputs.sort_by(|a, b| order((a.policy, a.name, a.origin), (b.policy, b.name, b.origin)));
+        self.rules.len() == inputs.len()
+            && self.rules.iter().zip(inputs).all(|(rule, input)| {
+                let pool = match rule.action {
+                    Action::Snat { pool, .. } => pool == input.pool,
+                    Action::Direct | Action::Deny => true,
+                };
+                pool && rule.origin == *input.origin
+                    && rule.name == *input.name
+                    && rule.policy == *input.policy
+            })
+    }
+
     /// All rules, by priority (highest first), then name, then origin.
     pub fn rules(&self) -> &[EgressRule] {
         &self.rules
     }
+}
+
+/// Highest priority first, then by name, then by origin.
+fn order(a: (&EgressPolicy, &Name, &Origin), b: (&EgressPolicy, &Name, &Origin)) -> std::cmp::Ordering {
+    (b.0.priority, a.1, a.2).cmp(&(a.0.priority, b.1, b.2))
 }
 
 /// The policy as it acts.

@@ -5,14 +5,14 @@ use crate::service::ServiceId;
 
 /// Whose turn it is in each service, on one worker: 4 bytes a service and 4 a backend.
 #[derive(Clone, Debug, Default)]
-pub struct Turns {
+pub struct WorkerState {
     /// By service: how many places on from the first the next turn begins.
     places: Vec<u32>,
     /// By backend: credit towards its next turn.
     credits: Vec<u32>,
 }
 
-impl Turns {
+impl WorkerState {
     /// Makes room for services and backends numbered below these bounds, so that no choice allocates.
     pub fn fit(&mut self, services: u32, backends: u32) {
         let grow = |v: &mut Vec<u32>, n: u32| {
