@@ -1,1 +1,38 @@
-//! engine
+//! The pipeline: a burst of packets in, verdicts out.
+//!
+//! ```text
+//! arrive → steer → (hand-over) → egress | balanced | inbound → session, or policy + open → forward
+//! ```
+//!
+//! A [`Worker`] is a function of packets, its own state, the snapshot, the time and the
+//! randomness it was given; the world around it is the [`Io`] trait. Results do not depend on
+//! which worker a packet arrives at.
+#![forbid(unsafe_code)]
+
+mod arp;
+mod arrive;
+mod balanced;
+mod change;
+mod counters;
+mod egress;
+mod explain;
+mod forward;
+mod handoff;
+mod inbound;
+mod io;
+mod judge;
+mod limiter;
+mod neighbours;
+mod originate;
+mod reason;
+mod steer;
+mod worker;
+
+pub use counters::{Counters, Volume};
+pub use explain::{Asked, Explanation, Fact, Outcome};
+pub use handoff::{Tag, Task};
+pub use io::Io;
+pub use neighbours::{Neighbour, Neighbours, NextHopId};
+pub use reason::{DropReason, REASONS, Stage};
+pub use steer::HOST_PORTS;
+pub use worker::{Settings, Worker};

@@ -1,0 +1,88 @@
+//! Sessions and change: a session judged under an older snapshot is judged again at its next
+//! packet. One that policy no longer allows ends there; one whose backend drains stays.
+
+use nat::{Hit, Kind, Notes, SessionView, Side};
+use snapshot::Snapshot;
+use wire::{PacketBuf, Tuple};
+
+use crate::judge::{Judgement, Leave, judge};
+use crate::worker::Worker;
+
+impl<B: PacketBuf> Worker<B> {
+    /// Whether a session may go on under `snapshot`; one that may not is released here.
+    #[inline]
+    pub(crate) fn still_allowed(&mut self, snapshot: &Snapshot, hit: Hit) -> bool {
+        self.nat.notes(hit.session).judged == snapshot.judged || self.judge_again(snapshot, hit)
+    }
+
+    #[cold]
+    fn judge_again(&mut self, snapshot: &Snapshot, hit: Hit) -> bool {
+        let Some(view) = self.nat.session(hit.session) else { return false };
+        match verdict(snapshot, &view) {
+            Some(policy) => {
+                let notes = Notes { judged: snapshot.judged, policy, next_hop: [0; 2] };
+                self.nat.set_notes(hit.session, notes);
+                true
+            }
+            None => {
+                self.nat.release(hit.session);
+                false
+            }
+        }
+    }
+}
+
+/// The policy number that a session goes on under; `None`: it ends.
+pub(crate) fn verdict(snapshot: &Snapshot, view: &SessionView) -> Option<u32> {
+    match (view.kind, view.from) {
+        (Kind::Snat, Side::Inside) => {
+            let Judgement::Allow { leave: Leave::Snat { pool, .. }, policy, .. } =
+                judge(snapshot, &view.original)
+            else {
+                return None;
+            };
+            let outside = view.reply.destination.address;
+            (Some(pool.id) == view.pool && pool.position(outside).is_some()).then_some(policy)
+        }
+        (Kind::Snat, Side::Outside) => {
+            // Admitted by its mapping: that stands as long as its pool does.
+            let outside = view.original.destination.address;
+            let pool = snapshot.pools.iter().find(|p| Some(p.id) == view.pool)?;
+            pool.position(outside).map(|_| 0)
+        }
+        (Kind::Direct, _) => match judge(snapshot, &view.original) {
+            Judgement::Allow { leave: Leave::Direct, policy, .. } => Some(policy),
+            _ => None,
+        },
+        (Kind::Static, Side::Inside) => match judge(snapshot, &view.original) {
+            Judgement::Allow { leave: Leave::Static { outside }, policy, .. }
+                if outside == view.reply.destination =>
+            {
+                Some(policy)
+            }
+            _ => None,
+        },
+        (Kind::Static, Side::Outside) => {
+            let fixed = snapshot.static_by_outside(view.original.protocol, view.original.destination)?;
+            (fixed.inside == view.reply.source).then_some(0)
+        }
+        (Kind::Balanced, _) => balanced(snapshot, view),
+    }
+}
+
+fn balanced(snapshot: &Snapshot, view: &SessionView) -> Option<u32> {
+    let key = view.original;
+    let service = snapshot.vip(key.protocol, key.destination)?.service;
+    let backend = service.service.backend(lb::BackendId(view.backend?.0))?;
+    let same = view.vip == Some(nat::VipId(service.id().0));
+    if !same || !backend.standing.keeps_sessions() || !service.admits(key.source.address) {
+        return None;
+    }
+    if snapshot.side_of(key.source.address) != Some(Side::Inside) {
+        return Some(0);
+    }
+    match judge(snapshot, &Tuple { destination: view.reply.source, ..key }) {
+        Judgement::Allow { policy, .. } => Some(policy),
+        Judgement::Refuse { .. } => None,
+    }
+}
