@@ -136,12 +136,13 @@ def change_backends(lab, gw):
 
 
 def explain(lab, gw):
-    way = gw.ctl("explain", "--from", f"{POD}:4000", "--to", f"{REMOTE}:80/tcp").stdout
-    drop = gw.ctl("explain", "--from", f"{POD}:4000", "--to", f"{FORBIDDEN}:80/tcp").stdout
-    print("\n".join(f"          | {line}" for line in way.rstrip().splitlines()), file=sys.stderr)
-    ok = "internet" in way and "default" in way and "out0" in way and "egress_denied" in drop and "forbidden" in drop
-    return ok, ("to the outside: policy default, pool internet, port out0; to the forbidden address: egress_denied by "
-                "policy forbidden" if ok else f"{way}\n{drop}")
+    ask = ("explain", "--from", f"{POD}:4000", "--to")
+    print("\n".join(f"          | {line}" for line in gw.ctl(*ask, f"{REMOTE}:80/tcp").stdout.rstrip().splitlines()), file=sys.stderr)
+    way, drop = gw.json(*ask, f"{REMOTE}:80/tcp"), gw.json(*ask, f"{FORBIDDEN}:80/tcp")
+    ok = (way["verdict"], way["policy"], way["pool"], way["egress_port"]) == ("forward", "default", "internet", "out0") and (
+        drop["verdict"], drop["drop_reason"]) == ("drop", "egress_denied")
+    return ok, (f"to {REMOTE}: {way['verdict']} by policy {way['policy']}, pool {way['pool']}, port {way['egress_port']}; "
+                f"to {FORBIDDEN}: {drop['verdict']} {drop['drop_reason']} by {drop['policy']}")
 
 
 def conservation(lab, gw):

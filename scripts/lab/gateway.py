@@ -32,7 +32,7 @@ def cpus():
 class Gateway:
     """One sluiced: a node file, a process, an API socket. Restarted on the same state at will."""
 
-    def __init__(self, lab, workers=None, idle="adaptive", device=None, sessions=131072, routes=(), extra="", name="gateway"):
+    def __init__(self, lab, workers=None, idle="adaptive", device=None, sessions=131072, routes=(), extra="", prefix=(), name="gateway"):
         self.lab, self.name, self.process = lab, name, None
         self.folder = lab.folder / name
         self.folder.mkdir()
@@ -40,7 +40,7 @@ class Gateway:
         self.socket = self.folder / "api.sock"
         self.node = self.folder / "sluiced.yaml"
         self.workers, self.idle, self.sessions = workers or cpus(), idle, sessions
-        self.routes, self.extra, self.device = routes, extra, device
+        self.routes, self.extra, self.device, self.prefix = routes, extra, device, prefix
         self.write_node()
 
     def port(self, index, name):
@@ -69,7 +69,7 @@ config: {self.folder}/config.d
     def start(self, wait=30.0):
         """Starts it and waits until it serves; the seconds that took."""
         began = time.monotonic()
-        self.process = self.lab.start("gw", program("sluiced"), "--config", self.node, log=self.name)
+        self.process = self.lab.start("gw", *self.prefix, program("sluiced"), "--config", self.node, log=self.name)
         if wait:
             self.ready(wait)
         return time.monotonic() - began
@@ -124,13 +124,13 @@ config: {self.folder}/config.d
         except json.JSONDecodeError as error:
             raise LabError(f"sluicectl {' '.join(map(str, args))}: not JSON ({error}): {out[:400]}") from None
 
-    def apply(self, text_or_path, *args, **kwargs):
-        """Applies objects (a path, or YAML text) and returns when every worker runs them."""
+    def apply(self, text_or_path, wait=True, **kwargs):
+        """Applies objects (a path, or YAML text) and, unless told otherwise, returns when every worker runs them."""
         path = text_or_path
         if not isinstance(path, Path):
             path = self.folder / "objects.yaml"
             path.write_text(text_or_path)
-        return self.ctl("apply", "-f", path, *args, **kwargs)
+        return self.ctl("apply", "-f", path, *(("--wait", "30s") if wait else ()), **kwargs)
 
     def metrics(self):
         """The gateway's metrics as {name{labels}: value}."""
