@@ -4,9 +4,11 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+pub mod differential;
 mod faults;
 pub mod naive;
 pub mod packet;
+pub mod reference;
 mod rng;
 
 pub use clock::VirtualClock;

@@ -255,7 +255,7 @@ impl Packet {
                 s.extend(to.to_be_bytes());
                 s.extend(seq.to_be_bytes());
                 s.extend(ack.to_be_bytes());
-                s.extend([((20 + options.len()) / 4 << 4) as u8, *flags]);
+                s.extend([(((20 + options.len()) / 4) << 4) as u8, *flags]);
                 s.extend(window.to_be_bytes());
                 s.extend([0; 4]);
                 s.extend(options);

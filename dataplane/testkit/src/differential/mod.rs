@@ -1,0 +1,3 @@
+//! The gateway against the reference over random traffic.
+
+pub mod world;

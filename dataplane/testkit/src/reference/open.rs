@@ -1,0 +1,362 @@
+//! Sessions of the reference: opened by first packets, ended by time or change.
+
+use std::net::Ipv4Addr;
+
+use model::{FilteringBehavior, MappingBehavior, OnDeny, PoolingBehavior};
+use wire::{Endpoint, Protocol, Transport, Tuple, toeplitz};
+
+use super::flows::{Answer, Refusal, silent, told};
+use super::judge::{Allowed, Leave};
+use super::ports::{MappingKey, Scope, Terms};
+use super::sessions::{Hit, Idle, Kind, Session, Space};
+use super::tcp::{Connection, Phase, flags_valid};
+use super::view::{PoolFacts, Side};
+use super::{HeldSyn, Oracle, Packet, Reference, ticks};
+
+/// Does this packet begin a connection (or is it none of TCP)?
+fn opens(packet: &Packet) -> bool {
+    match packet.ip.l4_kind {
+        Transport::Tcp(t) => flags_valid(&t) && t.flags.syn() && !t.flags.ack(),
+        _ => true,
+    }
+}
+
+fn is_tcp(packet: &Packet) -> bool {
+    packet.key.protocol == Protocol::TCP
+}
+
+fn ported(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::TCP | Protocol::UDP | Protocol::ICMP)
+}
+
+fn idle_of(pool: &PoolFacts) -> Idle {
+    let t = &pool.object.timeouts;
+    let least = |d| ticks(d).max(1);
+    Idle {
+        udp: least(t.udp),
+        opening: least(t.tcp_opening),
+        established: least(t.tcp_established),
+        closing: least(t.tcp_closing),
+        icmp: least(t.icmp),
+        other: least(t.udp),
+    }
+}
+
+impl Reference {
+    /// A new session, not yet known. `adopt`: take a TCP flow over in mid-stream.
+    fn fresh(&self, kind: Kind, packet: &Packet, reply: Tuple, idle: Idle, refresh: [bool; 2]) -> Session {
+        let tcp =
+            is_tcp(packet).then(|| if opens(packet) { Connection::default() } else { Connection::adopted() });
+        let mut session = Session {
+            kind,
+            original: packet.key,
+            reply,
+            judged: self.judged,
+            policy: None,
+            idle,
+            refresh,
+            tcp,
+            hops: [None; 2],
+            deadline: 0,
+        };
+        session.deadline = self.now.saturating_add(session.span());
+        session
+    }
+
+    /// Ends a session and gives back what it holds.
+    pub(super) fn end(&mut self, id: u64) {
+        let now = self.now;
+        let Some(session) = self.sessions.remove(id) else { return };
+        let mapping = match &session.kind {
+            Kind::Snat(key) | Kind::Admitted(key) => Some(*key),
+            Kind::Balanced { mapping, .. } => *mapping,
+            _ => None,
+        };
+        let Some(key) = mapping else { return };
+        let who = self.ports.mapping(&key).map(|m| m.subscriber);
+        let half_open = session.tcp.as_ref().is_some_and(|t| t.phase() == Phase::Opening);
+        self.ports.leave(&key, id, now);
+        if let Some(who) = who.filter(|_| !matches!(session.kind, Kind::Balanced { .. })) {
+            let subscriber = self.ports.subscriber(key.pool, who);
+            subscriber.sessions = subscriber.sessions.saturating_sub(1);
+            subscriber.half_open = subscriber.half_open.saturating_sub(u32::from(half_open));
+            self.ports.forget(key.pool, who);
+        }
+    }
+
+    pub(super) fn open_egress(&mut self, packet: &Packet, oracle: &mut dyn Oracle) -> Result<Hit, Refusal> {
+        let key = packet.key;
+        let Allowed { leave, policy, adopt } = self.judge(&key)?;
+        let to = key.destination.address;
+        if self.route(to, 0).is_none() && !self.is_ours(to) {
+            return Err(silent("no_route"));
+        }
+        if !opens(packet) && !adopt {
+            return Err(silent("tcp_not_syn"));
+        }
+        let session = match leave {
+            Leave::Direct => self.fresh(Kind::Direct, packet, key.reversed(), Idle::DEFAULT, [true; 2]),
+            Leave::Static(outside) => {
+                let reply = Tuple { source: outside, ..key }.reversed();
+                self.fresh(Kind::Static { from_outside: false }, packet, reply, Idle::DEFAULT, [true, false])
+            }
+            Leave::Snat(pool, mapping, filtering, pooling) => {
+                let hit = self.open_snat(packet, (pool, mapping, filtering, pooling), oracle)?;
+                if let Some(session) = self.sessions.get_mut(hit.0) {
+                    session.policy = policy;
+                }
+                return Ok(hit);
+            }
+        };
+        if !self.sessions.free(Space::Egress, &session.original, &session.reply) {
+            return Err(told("no_translation", true));
+        }
+        Ok(self.sessions.insert(Session { policy, ..session }))
+    }
+
+    fn open_snat(
+        &mut self,
+        packet: &Packet,
+        (at, behavior, filtering, pooling): (usize, MappingBehavior, FilteringBehavior, PoolingBehavior),
+        oracle: &mut dyn Oracle,
+    ) -> Result<Hit, Refusal> {
+        let key = packet.key;
+        let who = key.source.address;
+        let pool = self.view.pools[at].clone();
+        let number = self.pool_key(&pool.id);
+        let half_open = is_tcp(packet) && opens(packet);
+        self.check_quotas(&pool, number, who, half_open)?;
+        let scope = match behavior {
+            _ if !ported(key.protocol) => Scope::Address(key.destination.address),
+            MappingBehavior::EndpointIndependent => Scope::Any,
+            MappingBehavior::AddressDependent => Scope::Address(key.destination.address),
+            MappingBehavior::AddressAndPortDependent => Scope::Endpoint(key.destination),
+        };
+        let mapping = MappingKey { pool: number, protocol: key.protocol, inside: key.source, scope };
+        let known = self.ports.mapping(&mapping).map(|m| m.outside);
+        let outside = match known {
+            Some(outside) => outside,
+            None => {
+                let chosen = oracle.session(Space::Egress, &key).map(|(_, reply)| reply.destination);
+                let quota = pool.object.quotas.ports;
+                if quota != 0 && self.ports.ports_of(number, who) >= quota {
+                    return Err(told("quota_ports", true));
+                }
+                self.choose(&pool, pooling, mapping, who, filtering, chosen)?
+            }
+        };
+        let reply = Tuple { source: outside, ..key }.reversed();
+        if !self.sessions.free(Space::Egress, &key, &reply) {
+            return Err(told("no_translation", true));
+        }
+        let session = self.fresh(Kind::Snat(mapping), packet, reply, idle_of(&pool), [true, false]);
+        let hit = self.sessions.insert(session);
+        self.ports.hold(&mapping, hit.0);
+        let subscriber = self.ports.subscriber(number, who);
+        subscriber.sessions += 1;
+        subscriber.half_open += u32::from(half_open);
+        self.held_syns.retain(|s| s.key != reply);
+        Ok(hit)
+    }
+
+    fn check_quotas(
+        &mut self,
+        pool: &PoolFacts,
+        number: super::PoolKey,
+        who: Ipv4Addr,
+        half_open: bool,
+    ) -> Result<(), Refusal> {
+        let quotas = pool.object.quotas;
+        let subscriber = self.ports.subscriber(number, who);
+        if quotas.sessions != 0 && subscriber.sessions >= quotas.sessions {
+            return Err(told("quota_sessions", true));
+        }
+        if half_open && quotas.half_open != 0 && subscriber.half_open >= quotas.half_open {
+            return Err(told("quota_half_open", true));
+        }
+        Ok(())
+    }
+
+    /// Takes the gateway's choice of an outside end for a new mapping, if it was allowed.
+    fn choose(
+        &mut self,
+        pool: &PoolFacts,
+        pooling: PoolingBehavior,
+        mapping: MappingKey,
+        who: Ipv4Addr,
+        filtering: FilteringBehavior,
+        chosen: Option<Endpoint>,
+    ) -> Result<Endpoint, Refusal> {
+        let view = &self.view;
+        let reserved = |address: Ipv4Addr, port: u16| {
+            let of_vip =
+                view.vips.iter().any(|v| v.address == address && v.ports.0 <= port && port <= v.ports.1);
+            let of_static = view.statics.iter().any(|s| {
+                s.outside == std::net::IpAddr::V4(address)
+                    && s.outside_ports.is_none_or(|r| r.first <= port && port <= r.last)
+            });
+            of_vip || of_static || (view.is_own(address) && port >= 64_512)
+        };
+        let terms = Terms {
+            pool: mapping.pool,
+            addresses: &pool.addresses,
+            range: (pool.object.ports.first, pool.object.ports.last),
+            block_size: pool.object.block_size,
+            max_blocks: usize::from(pool.object.max_blocks_per_subscriber),
+            reserved: &reserved,
+            pooling,
+            rest: ticks(pool.object.port_rest),
+        };
+        let verdict = if ported(mapping.protocol) {
+            self.ports.judge(&terms, who, mapping.protocol, chosen)
+        } else {
+            Ok(())
+        };
+        let complaint = verdict.err().map(|e| format!("{:?} of pool {}: {e}", mapping.inside, pool.id.1.0));
+        if let Some(outside) = chosen {
+            self.ports.map(&terms, who, mapping, outside, filtering);
+        }
+        if let Some(complaint) = complaint {
+            self.complain(complaint);
+        }
+        chosen.ok_or(told(if ported(mapping.protocol) { "out_of_ports" } else { "no_translation" }, true))
+    }
+
+    pub(super) fn open_inbound(&mut self, packet: &Packet, _: &mut dyn Oracle) -> Result<Hit, Refusal> {
+        let key = packet.key;
+        if let Some(inside) = self.static_by_outside(key.protocol, key.destination) {
+            if !opens(packet) {
+                return Err(silent("tcp_not_syn"));
+            }
+            let reply = Tuple { destination: inside, ..key }.reversed();
+            if !self.sessions.free(Space::Egress, &key, &reply) {
+                return Err(silent("no_translation"));
+            }
+            let kind = Kind::Static { from_outside: true };
+            let session = self.fresh(kind, packet, reply, Idle::DEFAULT, [false, true]);
+            return Ok(self.sessions.insert(session));
+        }
+        if self.view.pool_of(key.destination.address).is_none() {
+            return Err(silent("no_session"));
+        }
+        let mapping = self.ports.at(key.protocol, key.destination).next().map(|(k, m)| (*k, m.clone()));
+        let admits = mapping.as_ref().is_some_and(|(_, m)| match m.filtering {
+            FilteringBehavior::EndpointIndependent => true,
+            FilteringBehavior::AddressAndPortDependent => false,
+            FilteringBehavior::AddressDependent => m
+                .sessions
+                .iter()
+                .any(|id| self.sessions.get(*id).is_some_and(|s| remote_of(s) == key.source.address)),
+        });
+        let Some((mapping, held)) = mapping.filter(|_| admits && ported(key.protocol)) else {
+            if is_tcp(packet) && opens(packet) {
+                self.hold(packet);
+                return Err(silent("unsolicited_syn"));
+            }
+            let known = ported(key.protocol) && self.ports.at(key.protocol, key.destination).next().is_some();
+            return Err(silent(if known { "filtered" } else { "no_mapping" }));
+        };
+        if !opens(packet) {
+            return Err(silent("tcp_not_syn"));
+        }
+        let id = self.pool_keys[mapping.pool.0 as usize].clone();
+        let Some(pool) = self.view.pools.iter().find(|p| p.id == id).cloned() else {
+            return Err(silent("no_mapping"));
+        };
+        let half_open = is_tcp(packet);
+        self.check_quotas(&pool, mapping.pool, held.subscriber, half_open).map_err(|r| silent(r.reason))?;
+        let reply = Tuple { destination: mapping.inside, ..key }.reversed();
+        if !self.sessions.free(Space::Egress, &key, &reply) {
+            return Err(silent("no_translation"));
+        }
+        let session = self.fresh(Kind::Admitted(mapping), packet, reply, idle_of(&pool), [false, true]);
+        let hit = self.sessions.insert(session);
+        self.ports.hold(&mapping, hit.0);
+        let subscriber = self.ports.subscriber(mapping.pool, held.subscriber);
+        subscriber.sessions += 1;
+        subscriber.half_open += u32::from(half_open);
+        Ok(hit)
+    }
+
+    /// Remembers a SYN that nothing asked for, to answer it after 6 s.
+    fn hold(&mut self, packet: &Packet) {
+        if self.held_syns.iter().any(|s| s.key == packet.key) {
+            return;
+        }
+        let octets = packet.octets[..packet.octets.len().min(548)].to_vec();
+        self.held_syns.push(HeldSyn { due: self.now + 60, key: packet.key, octets });
+    }
+
+    pub(super) fn open_balanced(&mut self, packet: &Packet, oracle: &mut dyn Oracle) -> Result<Hit, Refusal> {
+        let key = packet.key;
+        let client = key.source;
+        let Some(vip) = self.view.vip(key.protocol, key.destination).cloned() else {
+            return Err(silent("no_mapping"));
+        };
+        if !vip.admits(client.address) {
+            return Err(silent("vip_source_denied"));
+        }
+        let chosen = vip.table.choose(vip.object.affinity, key.protocol, client, key.destination);
+        let backend = chosen.and_then(|at| vip.backend_endpoint(at, key.destination.port).map(|b| (at, b)));
+        let Some((at, backend)) = backend else {
+            let answer = match vip.object.on_empty {
+                OnDeny::Reject => Answer::Unreachable,
+                OnDeny::Drop => Answer::Silence,
+            };
+            return Err(Refusal { reason: "vip_no_backend", answer });
+        };
+        let client_side = self.side_of(client.address).unwrap_or(Side::Outside);
+        let same_side = self.side_of(backend.address) == Some(client_side);
+        let (pool, policy) = if client_side == Side::Outside {
+            (vip.source_nat, None)
+        } else {
+            let allowed = self.judge(&Tuple { destination: backend, ..key })?;
+            let own = match allowed.leave {
+                Leave::Snat(pool, ..) => Some(pool),
+                _ => None,
+            };
+            (vip.source_nat.or(own), allowed.policy)
+        };
+        if pool.is_none() && same_side {
+            return Err(silent("hairpin_no_pool"));
+        }
+        if self.route(backend.address, 0).is_none() {
+            return Err(silent("no_route"));
+        }
+        let mut reply = Tuple { destination: backend, ..key }.reversed();
+        let mut mapping = None;
+        if let Some(pool) = pool {
+            let pool = self.view.pools[pool].clone();
+            let number = self.pool_key(&pool.id);
+            let scope = Scope::Flow(client, key.destination);
+            let new = MappingKey { pool: number, protocol: key.protocol, inside: client, scope };
+            let lessee = Ipv4Addr::from(toeplitz::endpoint(client.address, client.port) % 12);
+            let found = oracle.session(Space::Ingress, &key).map(|(_, reply)| reply.destination);
+            let filtering = FilteringBehavior::AddressAndPortDependent;
+            let source = self
+                .choose(&pool, PoolingBehavior::Paired, new, lessee, filtering, found)
+                .map_err(|r| silent(r.reason))?;
+            reply.destination = source;
+            mapping = Some(new);
+        }
+        if !self.sessions.free(Space::Ingress, &key, &reply) {
+            return Err(silent("no_translation"));
+        }
+        let life = self.life(&vip, at).map_or(0, |l| l.number);
+        let kind = Kind::Balanced { mapping, service: (vip.id.0.clone(), vip.id.1.clone()), life };
+        let session = self.fresh(kind, packet, reply, Idle::DEFAULT, [true; 2]);
+        let hit = self.sessions.insert(Session { policy, ..session });
+        if let Some(mapping) = mapping {
+            self.ports.hold(&mapping, hit.0);
+        }
+        Ok(hit)
+    }
+}
+
+/// The remote address of a session on a mapping.
+fn remote_of(session: &Session) -> Ipv4Addr {
+    match session.kind {
+        Kind::Admitted(_) => session.original.source.address,
+        _ => session.original.destination.address,
+    }
+}
