@@ -64,6 +64,10 @@ impl BlockLayout {
 const GROUPS: usize = 32;
 const GROUP: usize = 8;
 
+const fn remote_key(protocol: Protocol, remote: Ipv4Addr) -> u64 {
+    (remote.to_bits() as u64) << 32 | (protocol.0 as u64) << 16
+}
+
 #[derive(Debug)]
 struct Shared {
     /// Owner + 1 of each block; 0: free.
@@ -77,7 +81,10 @@ struct Shared {
 #[derive(Clone, Debug)]
 pub struct LeaseTable {
     layout: BlockLayout,
+    /// Sorted, not overlapping.
     reserved: Vec<(u16, u16)>,
+    /// Blocks with a port to hand out.
+    open: Vec<bool>,
     usable: u16,
     shared: Arc<Shared>,
 }
@@ -100,10 +107,19 @@ impl LeaseTable {
     }
 
     fn over(layout: BlockLayout, reserved: &[RangeInclusive<u16>], shared: Arc<Shared>) -> Self {
-        let mut reserved: Vec<_> = reserved.iter().map(|r| (*r.start(), *r.end())).collect();
-        reserved.sort_unstable();
-        let mut table = LeaseTable { layout, reserved, usable: 0, shared };
-        table.usable = (0..layout.blocks()).filter(|b| table.has_ports(*b)).count() as u16;
+        let mut sorted: Vec<_> =
+            reserved.iter().map(|r| (*r.start(), *r.end())).filter(|r| r.0 <= r.1).collect();
+        sorted.sort_unstable();
+        let mut merged: Vec<(u16, u16)> = Vec::with_capacity(sorted.len());
+        for range in sorted {
+            match merged.last_mut() {
+                Some(last) if range.0 <= last.1.saturating_add(1) => last.1 = last.1.max(range.1),
+                _ => merged.push(range),
+            }
+        }
+        let mut table = LeaseTable { layout, reserved: merged, open: Vec::new(), usable: 0, shared };
+        table.open = (0..layout.blocks()).map(|b| table.has_ports(b)).collect();
+        table.usable = table.open.iter().filter(|open| **open).count() as u16;
         table
     }
 
@@ -123,9 +139,10 @@ impl LeaseTable {
     }
 
     /// Is `port` reserved?
+    #[inline]
     pub fn is_reserved(&self, port: u16) -> bool {
         let after = self.reserved.partition_point(|r| r.0 <= port);
-        self.reserved.get(..after).is_some_and(|before| before.iter().any(|r| r.1 >= port))
+        after.checked_sub(1).and_then(|at| self.reserved.get(at)).is_some_and(|r| r.1 >= port)
     }
 
     fn has_ports(&self, block: u16) -> bool {
@@ -155,7 +172,7 @@ impl LeaseTable {
         (0..n).map(|i| ((u32::from(start) + u32::from(i)) % u32::from(n)) as u16).find(|block| {
             let Some(owner) = self.shared.owners.get(usize::from(*block)) else { return false };
             owner.load(Ordering::Relaxed) == 0
-                && self.has_ports(*block)
+                && self.open.get(usize::from(*block)) == Some(&true)
                 && owner.compare_exchange(0, mine, Ordering::AcqRel, Ordering::Relaxed).is_ok()
                 && {
                     self.shared.leased.fetch_add(1, Ordering::Relaxed);
@@ -192,31 +209,33 @@ impl LeaseTable {
     }
 
     /// Takes the whole address for `protocol` (one without ports) towards `remote`. False when
-    /// it is taken already, by whomever, or the table's few places for that are full.
+    /// it is taken already, by whomever, or the few places for that are full.
     pub fn lease_remote(&self, worker: WorkerId, protocol: Protocol, remote: Ipv4Addr) -> bool {
-        let key = u64::from(remote.to_bits()) << 32 | u64::from(protocol.0) << 16;
+        let key = remote_key(protocol, remote);
         let Some(mine) = worker.0.checked_add(1) else { return false };
-        loop {
-            let group = self.group(protocol, remote);
-            if group
-                .iter()
-                .any(|s| s.load(Ordering::Acquire) & !0xffff == key && s.load(Ordering::Acquire) != 0)
-            {
-                return false;
-            }
-            let Some(free) = group.iter().find(|s| s.load(Ordering::Acquire) == 0) else { return false };
-            let taken = free.compare_exchange(0, key | u64::from(mine), Ordering::AcqRel, Ordering::Acquire);
-            if taken.is_ok() {
-                return true;
-            }
+        let group = self.group(protocol, remote);
+        let held = |slot: &AtomicU64| {
+            let value = slot.load(Ordering::SeqCst);
+            value != 0 && value & !0xffff == key
+        };
+        if group.iter().any(held) {
+            return false;
         }
+        let value = key | u64::from(mine);
+        let place =
+            group.iter().find(|s| s.compare_exchange(0, value, Ordering::SeqCst, Ordering::SeqCst).is_ok());
+        let Some(place) = place else { return false };
+        // Another worker may have taken it in another place since: then neither has it.
+        if group.iter().filter(|s| held(s)).count() > 1 {
+            place.store(0, Ordering::SeqCst);
+            return false;
+        }
+        true
     }
 
     /// Gives it back. Does nothing if `worker` does not hold it.
     pub fn release_remote(&self, worker: WorkerId, protocol: Protocol, remote: Ipv4Addr) {
-        let held = u64::from(remote.to_bits()) << 32
-            | u64::from(protocol.0) << 16
-            | u64::from(worker.0.wrapping_add(1));
+        let held = remote_key(protocol, remote) | u64::from(worker.0.wrapping_add(1));
         for slot in self.group(protocol, remote) {
             let _ = slot.compare_exchange(held, 0, Ordering::AcqRel, Ordering::Relaxed);
         }
@@ -224,10 +243,10 @@ impl LeaseTable {
 
     /// Who owns a reply of `protocol` (one without ports) from `remote`.
     pub fn owner_remote(&self, protocol: Protocol, remote: Ipv4Addr) -> Option<WorkerId> {
-        let key = u64::from(remote.to_bits()) << 32 | u64::from(protocol.0) << 16;
+        let key = remote_key(protocol, remote);
         self.group(protocol, remote).iter().find_map(|slot| {
             let value = slot.load(Ordering::Acquire);
-            if value & !0xffff != key { None } else { ((value & 0xffff) as u16).checked_sub(1).map(WorkerId) }
+            if value & !0xffff == key { (value as u16).checked_sub(1).map(WorkerId) } else { None }
         })
     }
 }

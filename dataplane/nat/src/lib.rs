@@ -7,16 +7,29 @@
 //! depends only on what it is given.
 #![forbid(unsafe_code)]
 
+mod blocks;
+mod held;
+mod index;
 mod lease;
+mod mapping;
 mod nat;
 mod open;
 mod pool;
+mod ports;
+mod rejections;
 mod rewrite;
+mod session;
+mod statics;
+mod subscriber;
+mod tcp;
+mod timeouts;
 mod units;
 mod view;
+mod wheel;
 
 pub mod fragments;
 
+pub use index::KeyHash;
 pub use lease::{BlockLayout, LeaseTable};
 pub use nat::{Held, Limits, Nat, TrackDrop};
 pub use open::{
@@ -27,6 +40,7 @@ pub use pool::{
     FilteringBehavior, MappingBehavior, Pool, PoolAddress, PoolSettings, PoolUse, PoolingBehavior, Quotas,
 };
 pub use rewrite::{Rewrite, Ttl};
+pub use statics::{StaticMapping, StaticPorts};
 pub use units::{
     BackendId, Direction, Hit, Kind, PoolId, SessionId, Side, Space, Tick, Ticks, Timeouts, VipId, WorkerId,
 };

@@ -74,12 +74,17 @@ impl Rewrite {
         }
     }
 
-    /// Does it change nothing?
-    pub fn is_identity(&self) -> bool {
-        // A change that adds nothing has all words the same or cancelling; either way the
-        // checksums stand, but the words must be written. Only an unchanged source can tell.
-        self.header.0 == 0 && self.transport.0 == 0 && self.matched_source == self.source.address
-    }
+    /// The translation of a session that is gone.
+    pub(crate) const NOWHERE: Rewrite = {
+        let nowhere = Endpoint { address: Ipv4Addr::UNSPECIFIED, port: 0 };
+        Rewrite {
+            matched_source: Ipv4Addr::UNSPECIFIED,
+            source: nowhere,
+            destination: nowhere,
+            header: Delta::NONE,
+            transport: Delta::NONE,
+        }
+    };
 
     /// Translates the addresses of the header at `l3`, and its TTL.
     #[inline]
@@ -163,30 +168,24 @@ impl Rewrite {
         replace(frame, l3 + 10, header.apply(sum), &mut message);
 
         let l4 = usize::from(embedded.l4);
-        let mut transport = header;
-        let (ported, udp) = match embedded.transport {
-            EmbeddedTransport::Tcp => (true, false),
-            EmbeddedTransport::Udp { .. } => (true, true),
-            EmbeddedTransport::Echo { .. } => {
-                transport = Delta::NONE;
-                if !replace(frame, l4 + 4, source.port, &mut transport) {
-                    return false;
-                }
-                (false, false)
+        // What the ports or the id change; a pseudo header adds what the addresses change.
+        let mut words = Delta::NONE;
+        let mut udp = false;
+        let (written, pseudo) = match embedded.transport {
+            EmbeddedTransport::Tcp | EmbeddedTransport::Udp { .. } => {
+                udp = matches!(embedded.transport, EmbeddedTransport::Udp { .. });
+                let ports = replace(frame, l4, source.port, &mut words)
+                    && replace(frame, l4 + 2, destination.port, &mut words);
+                (ports, header)
             }
-            _ => (false, false),
+            EmbeddedTransport::Echo { .. } => (replace(frame, l4 + 4, source.port, &mut words), Delta::NONE),
+            _ => (true, Delta::NONE),
         };
-        if ported
-            && !(replace(frame, l4, source.port, &mut transport)
-                && replace(frame, l4 + 2, destination.port, &mut transport))
-        {
+        if !written {
             return false;
         }
-        // What the ports or id changed in the message; the pseudo header's share is not in it.
-        let words = if ported { transport.and(header.inverse()) } else { transport };
-        if ported || matches!(embedded.transport, EmbeddedTransport::Echo { .. }) {
-            message = message.and(words);
-        }
+        message = message.and(words);
+        let transport = pseudo.and(words);
         if let Some(at) = embedded.l4_checksum_at.map(usize::from) {
             let Some(sum) = read16(frame, at) else { return false };
             let new = if udp { transport.apply_udp(sum) } else { transport.apply(sum) };

@@ -1,0 +1,493 @@
+//! How sessions open. Whatever fails leaves everything as it was.
+
+use std::net::Ipv4Addr;
+
+use wire::{Endpoint, Protocol, TcpFlags, Tuple};
+
+use super::acquire::{Acquired, Wanted, reply};
+use super::{HalfOpen, Nat, around};
+use crate::blocks::{BlockId, Ported};
+use crate::mapping::{InsideKey, MappingId};
+use crate::open::{Action, Notes, OpenBalanced, OpenEgress, OpenError, OpenStatic};
+use crate::pool::{FilteringBehavior, MappingBehavior, PoolingBehavior};
+use crate::ports::{Draws, Taken};
+use crate::rewrite::Rewrite;
+use crate::session::{Cold, Flags, Key, Session};
+use crate::subscriber::List;
+use crate::tcp::{Tcp, flags_valid, opens};
+use crate::timeouts::{Idle, TimerClass};
+use crate::units::{Kind, SessionId, Side, Space, Tick, Timeouts};
+use crate::view::TcpPhase;
+use crate::wheel::NIL;
+
+/// A session about to be.
+pub(super) struct Draft<'a> {
+    pub(super) kind: Kind,
+    pub(super) from: Side,
+    /// Key of the first packet, and of the same after translation.
+    pub(super) arriving: Tuple,
+    pub(super) leaving: Tuple,
+    /// Packets of both directions refresh it.
+    pub(super) refresh_both: bool,
+    pub(super) borrows: bool,
+    pub(super) tied: u32,
+    pub(super) adopted: bool,
+    pub(super) timeouts: &'a Timeouts,
+    pub(super) notes: Notes,
+}
+
+/// How a mapping is kept or found for a new SNAT session.
+enum Through {
+    /// A mapping that is there.
+    Known(MappingId),
+    /// A new one with this port; `None`: under its session's key alone.
+    New(Taken, MappingBehavior),
+    /// Another inside endpoint's.
+    Shared(MappingId),
+}
+
+/// TCP begins with a SYN, or is adopted. True if it is adopted.
+fn beginning(protocol: Protocol, tcp: Option<TcpFlags>, adopt: bool) -> Result<bool, OpenError> {
+    match (protocol, tcp) {
+        (Protocol::TCP, Some(flags)) if opens(flags) => Ok(false),
+        (Protocol::TCP, Some(flags)) if adopt && flags_valid(flags) && !flags.rst() && !flags.syn() => {
+            Ok(true)
+        }
+        (Protocol::TCP, _) => Err(OpenError::TcpNotSyn),
+        _ => Ok(false),
+    }
+}
+
+impl Nat {
+    /// Makes a key free: a session of that key whose time is over goes.
+    pub(super) fn vacate(&mut self, space: Space, tuple: &Tuple) -> Result<(), OpenError> {
+        let Some((id, _)) = self.find(space, tuple) else { return Ok(()) };
+        if self.sessions.get(id).is_some_and(|s| s.deadline > self.now.0) {
+            return Err(OpenError::Exists);
+        }
+        self.release(id);
+        Ok(())
+    }
+
+    /// Stores a session under two free keys and starts its timer.
+    pub(super) fn begin(&mut self, draft: &Draft<'_>) -> Result<SessionId, OpenError> {
+        let (original, reply) = (Key::of(&draft.arriving), Key::of(&draft.leaving.reversed()));
+        if original == reply {
+            return Err(OpenError::Exists);
+        }
+        let idle = match (draft.arriving.protocol, draft.adopted) {
+            (Protocol::TCP, true) => Idle::TcpEstablished,
+            (protocol, _) => Idle::of_protocol(protocol),
+        };
+        let profile = self.profiles.enter(draft.timeouts).ok_or(OpenError::TableFull)?;
+        let timer = TimerClass::new(profile, idle);
+        let rewrite = Rewrite::new(&draft.arriving, &draft.leaving);
+        let session = Session {
+            addresses: [original.addresses, reply.addresses],
+            ports: [original.ports, reply.ports],
+            judged: draft.notes.judged,
+            protocol: original.protocol,
+            flags: Flags::new(draft.kind, draft.from, draft.refresh_both, draft.borrows),
+            timer,
+            next_hop: draft.notes.next_hop,
+            header: rewrite.header.0,
+            transport: rewrite.transport.0,
+            deadline: (self.now + self.profiles.span(timer)).0,
+            packets: [0; 2],
+            bytes: [0; 2],
+        };
+        let Some(id) = self.sessions.insert(session, Cold::new(draft.tied, draft.notes.policy)) else {
+            self.profiles.leave(profile);
+            return Err(OpenError::TableFull);
+        };
+        if draft.arriving.protocol == Protocol::TCP
+            && let Some(record) = self.sessions.tcp.get_mut(id.0 as usize)
+        {
+            record.state = if draft.adopted { Tcp::adopted() } else { Tcp::default() };
+            record.links = [NIL; 2];
+        }
+        self.wheel.insert(&mut self.sessions, id.0);
+        self.opened += 1;
+        Ok(id)
+    }
+
+    /// Takes a session back that nothing else knows of yet.
+    pub(super) fn undo(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get(id) {
+            let profile = session.timer.profile();
+            self.wheel.remove(&mut self.sessions, id.0);
+            self.profiles.leave(profile);
+            self.sessions.remove(id);
+            self.opened -= 1;
+        }
+    }
+
+    /// Opens a session for an inside host's first packet. `random` picks address, block and port.
+    pub fn open_egress(
+        &mut self,
+        open: &OpenEgress<'_>,
+        now: Tick,
+        random: u64,
+    ) -> Result<SessionId, OpenError> {
+        self.pass(now);
+        let adopted = beginning(open.tuple.protocol, open.tcp, open.adopt)?;
+        self.vacate(Space::Egress, &open.tuple)?;
+        if self.sessions.is_full() {
+            return Err(OpenError::TableFull);
+        }
+        let id = match open.action {
+            Action::Direct { timeouts } => {
+                self.vacate(Space::Egress, &open.tuple.reversed())?;
+                let draft = Draft {
+                    kind: Kind::Direct,
+                    from: Side::Inside,
+                    arriving: open.tuple,
+                    leaving: open.tuple,
+                    refresh_both: false,
+                    borrows: false,
+                    tied: NIL,
+                    adopted,
+                    timeouts,
+                    notes: open.notes,
+                };
+                self.begin(&draft)?
+            }
+            Action::Snat { pool, .. } => {
+                let pool = self.ports.attach(pool);
+                let inside = open.tuple.source.address;
+                let subscriber = self.ports.subscriber(pool, inside, now).ok_or(OpenError::TableFull)?;
+                let opened = self.open_snat(open, subscriber, adopted, Draws(random));
+                self.ports.forget_if_idle(subscriber);
+                opened?
+            }
+        };
+        if open.tuple.protocol == Protocol::TCP && !adopted {
+            self.enter_phase(id, TcpPhase::Opening);
+            // An unsolicited SYN from there crossed this one: both ends open at once (RFC 5382 REQ-2).
+            if let Some(session) = self.sessions.get(id) {
+                self.held.cancel(&session.key(crate::Direction::Reply).tuple());
+            }
+        }
+        Ok(id)
+    }
+
+    fn open_snat(
+        &mut self,
+        open: &OpenEgress<'_>,
+        subscriber: u32,
+        adopted: bool,
+        draws: Draws,
+    ) -> Result<SessionId, OpenError> {
+        let Action::Snat { pool, mapping, filtering, pooling, udp } = open.action else {
+            return Err(OpenError::NoTranslation);
+        };
+        let settings = &pool.settings;
+        let mut timeouts = settings.timeouts;
+        timeouts.udp = udp.unwrap_or(timeouts.udp);
+        let half_open = open.tuple.protocol == Protocol::TCP && !adopted;
+        let s = self.ports.subscribers.get(subscriber).ok_or(OpenError::TableFull)?;
+        s.allows(&settings.quotas, half_open, self.now)?;
+        let draft = Draft {
+            kind: Kind::Snat,
+            from: Side::Inside,
+            arriving: open.tuple,
+            leaving: open.tuple,
+            refresh_both: settings.refresh_inbound,
+            borrows: false,
+            tied: NIL,
+            adopted,
+            timeouts: &timeouts,
+            notes: open.notes,
+        };
+        let id = match Ported::of(open.tuple.protocol) {
+            Some(kind) => self.open_ported(draft, subscriber, kind, (mapping, filtering, pooling), draws)?,
+            None => self.open_portless(draft, subscriber, pooling, draws)?,
+        };
+        // Half-open ones are counted when the session enters that phase.
+        if let Some(s) = self.ports.subscribers.get_mut(subscriber) {
+            s.charge(&settings.quotas, false, self.now);
+        }
+        Ok(id)
+    }
+
+    fn open_ported(
+        &mut self,
+        mut draft: Draft<'_>,
+        subscriber: u32,
+        kind: Ported,
+        (behavior, filtering, pooling): (MappingBehavior, FilteringBehavior, PoolingBehavior),
+        draws: Draws,
+    ) -> Result<SessionId, OpenError> {
+        let (inside, remote) = (draft.arriving.source, draft.arriving.destination);
+        let mut key = InsideKey {
+            subscriber,
+            port: inside.port,
+            kind,
+            behavior,
+            remote: match behavior {
+                MappingBehavior::AddressDependent => remote.address,
+                _ => Ipv4Addr::UNSPECIFIED,
+            },
+        };
+        let (through, block, port) = self.through(&key, pooling, remote, draws)?;
+        let outside = self.ports.addresses.get(block.slot()).map_or(Ipv4Addr::UNSPECIFIED, |a| a.address);
+        draft.leaving = reply(draft.arriving.protocol, remote, outside, port).reversed();
+        if let Through::Known(id) | Through::Shared(id) = through {
+            draft.tied = id.0;
+        }
+        draft.borrows = matches!(through, Through::Shared(_));
+        let own = !draft.borrows;
+        let opened = self.begin(&draft).and_then(|id| {
+            let around = around!(self);
+            let joined = match through {
+                Through::Known(mapping) | Through::Shared(mapping) => {
+                    self.mappings.join(mapping, id, remote.address, own, &around).map(|()| mapping)
+                }
+                Through::New(taken, behavior) => {
+                    key.behavior = behavior;
+                    self.mappings.add(&key, taken.port, taken.block, filtering, id, &around)
+                }
+            };
+            match joined {
+                Ok(mapping) => Ok((id, mapping)),
+                Err(_) => {
+                    self.undo(id);
+                    Err(OpenError::TableFull)
+                }
+            }
+        });
+        match opened {
+            Ok((id, mapping)) => {
+                if let Some(cold) = self.sessions.cold_mut(id) {
+                    cold.tied = mapping.0;
+                }
+                if !own && let Some(pool) = self.mapping_pool(mapping) {
+                    pool.usage.shared += 1;
+                }
+                Ok(id)
+            }
+            Err(error) => {
+                if let Through::New(taken, _) = through {
+                    self.ports.give(kind, taken, self.now);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The inside endpoint's mapping where it has one, else a port for a new one.
+    fn through(
+        &mut self,
+        key: &InsideKey,
+        pooling: PoolingBehavior,
+        remote: Endpoint,
+        draws: Draws,
+    ) -> Result<(Through, BlockId, u16), OpenError> {
+        let mut behavior = key.behavior;
+        if behavior != MappingBehavior::AddressAndPortDependent
+            && let Some(id) = self.mappings.from_inside(key, &around!(self))
+            && let Some(known) = self.mappings.get(id)
+        {
+            let pool = self.ports.subscribers.get(key.subscriber).map_or(NIL, |s| s.pool);
+            let outside = self.ports.addresses.get(known.block.slot()).filter(|a| a.pool == pool);
+            if let Some(address) = outside.map(|a| a.address) {
+                let replies = reply(key.kind.protocol(), remote, address, known.outside_port);
+                if self.vacate(Space::Egress, &replies).is_ok() {
+                    // A session whose time was over may have been the mapping's last.
+                    if let Some(known) = self.mappings.get(id).filter(|m| m.inside_port == key.port) {
+                        return Ok((Through::Known(id), known.block, known.outside_port));
+                    }
+                } else {
+                    // Its port is shared, by a flow to this very remote: this one goes by itself.
+                    behavior = MappingBehavior::AddressAndPortDependent;
+                }
+            } else {
+                // Its address left the pool: it serves its old sessions until they end.
+                behavior = MappingBehavior::AddressAndPortDependent;
+            }
+        }
+        let quota = self.ports.subscribers.get(key.subscriber).and_then(|s| {
+            let quotas = &self.ports.pool(s.pool)?.pool.settings.quotas;
+            Some(quotas.ports != 0 && s.ports >= quotas.ports)
+        });
+        if quota != Some(false) {
+            return Err(OpenError::QuotaPorts);
+        }
+        let wanted =
+            Wanted { subscriber: key.subscriber, kind: key.kind, pooling, remote, bounded: true, draws };
+        match self.acquire(&wanted)? {
+            Acquired::Own(taken) => Ok((Through::New(taken, behavior), taken.block, taken.port)),
+            Acquired::Shared(id, taken) => Ok((Through::Shared(id), taken.block, taken.port)),
+        }
+    }
+
+    /// A protocol without ports: one inside host at a time has an outside address towards a remote.
+    fn open_portless(
+        &mut self,
+        mut draft: Draft<'_>,
+        subscriber: u32,
+        pooling: PoolingBehavior,
+        draws: Draws,
+    ) -> Result<SessionId, OpenError> {
+        let (protocol, remote) = (draft.arriving.protocol, draft.arriving.destination);
+        let pool = self.ports.subscribers.get(subscriber).map_or(NIL, |s| s.pool);
+        let paired = self.ports.paired(subscriber).filter(|_| pooling != PoolingBehavior::Arbitrary);
+        let strict = pooling == PoolingBehavior::PairedStrict && paired.is_some();
+        let worker = self.ports.worker();
+        let candidates = paired.into_iter().chain(self.ports.slots_from(pool, draws).filter(|_| !strict));
+        let slot = candidates.into_iter().find(|slot| {
+            let outside = self.ports.addresses.get(*slot);
+            outside.is_some_and(|a| {
+                let replies = reply(protocol, remote, a.address, 0);
+                self.find(Space::Egress, &replies).is_none()
+                    && a.leases.lease_remote(worker, protocol, remote.address)
+            })
+        });
+        let outside = slot.and_then(|slot| self.ports.addresses.get(slot).map(|a| (slot, a.address)));
+        let Some((slot, address)) = outside else { return Err(OpenError::NoTranslation) };
+        draft.leaving = Tuple::new(protocol, Endpoint::new(address, draft.arriving.source.port), remote);
+        draft.tied = slot;
+        match self.begin(&draft) {
+            Ok(id) => {
+                self.ports.pair(subscriber, slot);
+                Ok(id)
+            }
+            Err(error) => {
+                if let Some(a) = self.ports.addresses.get(slot) {
+                    a.leases.release_remote(worker, protocol, remote.address);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens a session by a static mapping.
+    pub fn open_static(&mut self, open: &OpenStatic<'_>, now: Tick) -> Result<SessionId, OpenError> {
+        self.pass(now);
+        let adopted = beginning(open.tuple.protocol, open.tcp, open.adopt)?;
+        self.vacate(Space::Egress, &open.tuple)?;
+        self.vacate(Space::Egress, &open.translated.reversed())?;
+        let draft = Draft {
+            kind: Kind::Static,
+            from: open.from,
+            arriving: open.tuple,
+            leaving: open.translated,
+            refresh_both: false,
+            borrows: false,
+            tied: NIL,
+            adopted,
+            timeouts: open.timeouts,
+            notes: open.notes,
+        };
+        self.begin(&draft)
+    }
+
+    /// Opens a session of a VIP. Over the VIP's bound of half-open sessions, the oldest of them go first.
+    pub fn open_balanced(
+        &mut self,
+        open: &OpenBalanced<'_>,
+        now: Tick,
+        random: u64,
+    ) -> Result<SessionId, OpenError> {
+        self.pass(now);
+        let adopted = beginning(open.tuple.protocol, open.tcp, open.adopt)?;
+        let half_open = open.tuple.protocol == Protocol::TCP && !adopted;
+        self.vacate(Space::Ingress, &open.tuple)?;
+        let vip = open.vip.0 as usize;
+        if self.vips.len() <= vip {
+            self.vips.resize(vip + 1, HalfOpen { list: List::EMPTY, count: 0 });
+        }
+        if half_open && open.half_open_limit != 0 {
+            while let Some(HalfOpen { list, count }) = self.vips.get(vip).copied()
+                && count >= open.half_open_limit
+                && let Some(oldest) = list.first()
+            {
+                self.release(oldest);
+                self.half_open_evicted += 1;
+            }
+        }
+        if self.sessions.is_full() {
+            return Err(OpenError::TableFull);
+        }
+        let source = match &open.source_nat {
+            None => None,
+            Some(nat) => {
+                let kind = Ported::of(open.tuple.protocol).ok_or(OpenError::NoTranslation)?;
+                let pool = self.ports.attach(nat.pool);
+                let lessee = self.ports.subscriber(pool, nat.lessee, now).ok_or(OpenError::TableFull)?;
+                let taken = self.acquire(&Wanted {
+                    subscriber: lessee,
+                    kind,
+                    pooling: PoolingBehavior::Arbitrary,
+                    remote: open.backend,
+                    bounded: false,
+                    draws: Draws(random),
+                });
+                match taken {
+                    Ok(Acquired::Own(taken) | Acquired::Shared(_, taken)) => Some((lessee, taken, kind)),
+                    Err(error) => {
+                        self.ports.forget_if_idle(lessee);
+                        return Err(error);
+                    }
+                }
+            }
+        };
+        let opened = self.begin_balanced(open, source.as_ref().map(|s| s.1), adopted);
+        match (opened, source) {
+            (Ok(id), source) => {
+                if let Some((lessee, ..)) = source
+                    && let Some(s) = self.ports.subscribers.get_mut(lessee)
+                {
+                    s.sessions = s.sessions.saturating_add(1);
+                }
+                if half_open {
+                    self.enter_phase(id, TcpPhase::Opening);
+                }
+                Ok(id)
+            }
+            (Err(error), source) => {
+                if let Some((_, taken, kind)) = source {
+                    self.ports.give(kind, taken, self.now);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn begin_balanced(
+        &mut self,
+        open: &OpenBalanced<'_>,
+        source: Option<Taken>,
+        adopted: bool,
+    ) -> Result<SessionId, OpenError> {
+        let client = match source {
+            None => open.tuple.source,
+            Some(taken) => {
+                let address = self.ports.addresses.get(taken.block.slot()).map(|a| a.address);
+                Endpoint::new(address.ok_or(OpenError::TableFull)?, taken.port)
+            }
+        };
+        let leaving = Tuple::new(open.tuple.protocol, client, open.backend);
+        self.vacate(Space::Ingress, &leaving.reversed())?;
+        let backend = open.backend_id.0 as usize;
+        if self.backends.len() <= backend {
+            self.backends.resize(backend + 1, 0);
+        }
+        let id = self.begin(&Draft {
+            kind: Kind::Balanced,
+            from: Side::Outside,
+            arriving: open.tuple,
+            leaving,
+            refresh_both: true,
+            borrows: source.is_some(),
+            tied: open.backend_id.0,
+            adopted,
+            timeouts: open.timeouts,
+            notes: Notes { policy: open.vip.0, ..open.notes },
+        })?;
+        if let Some(count) = self.backends.get_mut(backend) {
+            *count += 1;
+        }
+        Ok(id)
+    }
+}
