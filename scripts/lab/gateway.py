@@ -24,9 +24,8 @@ def program(name):
 
 
 def cpus():
-    """Two CPUs that this process may use; the same one twice on a machine with one."""
-    mine = sorted(os.sched_getaffinity(0))
-    return (mine * 2)[:2]
+    """Two CPUs that this process may use, or one on a machine with one."""
+    return sorted(os.sched_getaffinity(0))[:2]
 
 
 class Gateway:

@@ -113,6 +113,9 @@ class Lab:
                      "net.core.somaxconn=65535", "net.ipv4.tcp_max_syn_backlog=65535", check=False)
 
     def down(self):
+        # Whoever ends us may say so twice; taking down goes on to its end.
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
         for process in reversed(self.processes):
             self.end(process, patience=5)
         self.processes.clear()

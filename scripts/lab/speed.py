@@ -29,7 +29,7 @@ def iperf3(lab, address, seconds):
 
 def testpmd_round(lab, device, seconds):
     """One round through testpmd. Never without --no-pci: it would take hold of the machine's own NICs."""
-    main, worker = cpus()
+    main, worker = cpus()[0], cpus()[-1]
     lab.ip("out", "addr", "add", f"{BRIDGED}/24", "dev", "eth0")
     devices = [x for i, name in enumerate(("in0", "out0")) for x in ("--vdev", f"{device}{i},iface={name}")]
     process = lab.start(
