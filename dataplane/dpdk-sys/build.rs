@@ -1,0 +1,120 @@
+//! Finds the system's DPDK by pkg-config, compiles the shim against it and has bindgen read
+//! the functions named below. Nothing is pinned to a release: what differs between them is
+//! kept inside the shim, and a missing function shows as a compile error that names it.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// The functions that Rust calls as they are; the static inlines come from the shim.
+const FUNCTIONS: &[&str] = &[
+    "rte_eal_init",
+    "rte_eal_has_hugepages",
+    "rte_version",
+    "rte_strerror",
+    "rte_openlog_stream",
+    "rte_log_set_global_level",
+    "rte_log_set_level_pattern",
+    "rte_log_cur_msg_loglevel",
+    "rte_thread_register",
+    "rte_thread_unregister",
+    "rte_socket_count",
+    "rte_socket_id_by_idx",
+    "rte_get_tsc_hz",
+    "rte_dev_probe",
+    "rte_dev_remove",
+    "rte_eth_dev_adjust_nb_rx_tx_desc",
+    "rte_eth_dev_close",
+    "rte_eth_dev_get_name_by_port",
+    "rte_eth_dev_get_port_by_name",
+    "rte_eth_dev_get_mtu",
+    "rte_eth_dev_set_mtu",
+    "rte_eth_dev_socket_id",
+    "rte_eth_dev_start",
+    "rte_eth_dev_stop",
+    "rte_eth_from_rings",
+    "rte_eth_promiscuous_disable",
+    "rte_eth_promiscuous_enable",
+    "rte_eth_promiscuous_get",
+    "rte_eth_rx_queue_setup",
+    "rte_eth_tx_queue_setup",
+    "rte_eth_stats_reset",
+    "rte_eth_xstats_get",
+    "rte_eth_xstats_get_names",
+    "rte_mbuf_dynfield_register",
+    "rte_mempool_avail_count",
+    "rte_mempool_in_use_count",
+    "rte_pktmbuf_pool_create",
+    "rte_ring_create",
+    "rte_ring_free",
+    "shim_.*",
+];
+
+/// Seen through pointers only, or written by hand in `src/lib.rs`.
+const BY_HAND: &[&str] =
+    &["rte_mbuf", "rte_mempool", "rte_ring", "rte_device", "rte_eth_rxconf", "rte_eth_txconf", "FILE", "_IO_FILE"];
+
+fn main() {
+    for path in ["build.rs", "csrc/shim.h", "csrc/shim.c"] {
+        println!("cargo:rerun-if-changed={path}");
+    }
+    // Prints the libraries and where they lie; drivers load themselves as plug-ins.
+    if let Err(error) = pkg_config::Config::new().probe("libdpdk") {
+        panic!("libdpdk was not found: install the Debian packages `libdpdk-dev` and `pkg-config` ({error})");
+    }
+    println!("cargo:rustc-link-lib=rte_net_ring");
+    let cflags = cflags();
+
+    let mut cc = cc::Build::new();
+    cc.file("csrc/shim.c").include("csrc").warnings(false).opt_level(3);
+    for flag in &cflags {
+        cc.flag(flag);
+    }
+    if let Err(error) = cc.try_compile("sluice_dpdk_shim") {
+        panic!("the DPDK shim does not compile: install the Debian packages `gcc`, `libc6-dev` and `libdpdk-dev` ({error})");
+    }
+
+    let mut builder = bindgen::Builder::default()
+        .header("csrc/shim.h")
+        .clang_args(&cflags)
+        .allowlist_type("rte_eth_xstat")
+        .allowlist_type("rte_eth_xstat_name")
+        .allowlist_var("SHIM_.*")
+        .allowlist_var("RTE_LOG_(EMERG|ALERT|CRIT|ERR|WARNING|NOTICE|INFO|DEBUG)")
+        .allowlist_var("RING_F_S[PC]_(EN|DE)Q")
+        .allowlist_var("RTE_(PKTMBUF_HEADROOM|MBUF_DEFAULT_BUF_SIZE|MEMPOOL_CACHE_MAX_SIZE|MAX_LCORE|ETH_NAME_MAX_LEN)")
+        .allowlist_var("RTE_(MEMPOOL_NAMESIZE|RING_NAMESIZE)")
+        .prepend_enum_name(false)
+        .derive_default(true)
+        .merge_extern_blocks(true)
+        .parse_callbacks(Box::new(bindgen::CargoCallbacks::new()));
+    for function in FUNCTIONS {
+        builder = builder.allowlist_function(function);
+    }
+    for name in BY_HAND {
+        builder = builder.blocklist_type(name);
+    }
+    let bindings = match builder.generate() {
+        Ok(bindings) => bindings,
+        Err(error) => panic!(
+            "bindgen could not read DPDK's headers: install the Debian packages `libclang1-14`, \
+             `libclang-common-14-dev` (or newer ones of one version) and `libdpdk-dev` ({error})"
+        ),
+    };
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("bindings.rs");
+    bindings.write_to_file(&out).unwrap_or_else(|error| panic!("cannot write {}: {error}", out.display()));
+}
+
+/// DPDK's own compiler flags: include paths, `-include rte_config.h` and the instruction set
+/// its inlines need, which the `pkg-config` crate does not hand out.
+fn cflags() -> Vec<String> {
+    println!("cargo:rerun-if-env-changed=PKG_CONFIG");
+    let program = env::var("PKG_CONFIG").unwrap_or_else(|_| "pkg-config".into());
+    let output = Command::new(&program).args(["--cflags", "libdpdk"]).output();
+    match output {
+        Ok(output) if output.status.success() => {
+            String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect()
+        }
+        _ => panic!("`{program} --cflags libdpdk` failed: install the Debian packages `pkg-config` and `libdpdk-dev`"),
+    }
+}

@@ -1,0 +1,171 @@
+#include "shim.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/*
+ * `rte_mbuf` in src/lib.rs is written by hand, since the packet path reads it directly and
+ * bindgen cannot say its unions well. These hold it to the headers it is compiled against.
+ */
+#define AT(field, offset) \
+	_Static_assert(offsetof(struct rte_mbuf, field) == (offset), "rte_mbuf." #field " has moved: adapt src/lib.rs")
+AT(buf_addr, 0);
+AT(data_off, 16);
+AT(refcnt, 18);
+AT(nb_segs, 20);
+AT(port, 22);
+AT(ol_flags, 24);
+AT(packet_type, 32);
+AT(pkt_len, 36);
+AT(data_len, 40);
+AT(hash, 44);
+AT(buf_len, 54);
+AT(pool, 56);
+AT(tx_offload, 72);
+_Static_assert(sizeof(struct rte_mbuf) == 128, "rte_mbuf has another size: adapt src/lib.rs");
+/* src/lib.rs packs l2_len and l3_len by these widths, lowest bits first. */
+_Static_assert(RTE_MBUF_L2_LEN_BITS == 7 && RTE_MBUF_L3_LEN_BITS == 9, "rte_mbuf.tx_offload has other fields");
+
+const uint64_t SHIM_RX_OFFLOAD_IPV4_CKSUM = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
+const uint64_t SHIM_RX_OFFLOAD_UDP_CKSUM = RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
+const uint64_t SHIM_RX_OFFLOAD_TCP_CKSUM = RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
+const uint64_t SHIM_RX_OFFLOAD_RSS_HASH = RTE_ETH_RX_OFFLOAD_RSS_HASH;
+const uint64_t SHIM_TX_OFFLOAD_IPV4_CKSUM = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
+const uint64_t SHIM_TX_OFFLOAD_UDP_CKSUM = RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+const uint64_t SHIM_TX_OFFLOAD_TCP_CKSUM = RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
+const uint64_t SHIM_RSS_IP = RTE_ETH_RSS_IP;
+const uint64_t SHIM_RSS_UDP = RTE_ETH_RSS_UDP;
+const uint64_t SHIM_RSS_TCP = RTE_ETH_RSS_TCP;
+const uint64_t SHIM_RSS_L3_SRC_ONLY = RTE_ETH_RSS_L3_SRC_ONLY;
+
+const uint64_t SHIM_MBUF_RX_RSS_HASH = RTE_MBUF_F_RX_RSS_HASH;
+const uint64_t SHIM_MBUF_RX_IP_CKSUM_MASK = RTE_MBUF_F_RX_IP_CKSUM_MASK;
+const uint64_t SHIM_MBUF_RX_IP_CKSUM_GOOD = RTE_MBUF_F_RX_IP_CKSUM_GOOD;
+const uint64_t SHIM_MBUF_RX_IP_CKSUM_BAD = RTE_MBUF_F_RX_IP_CKSUM_BAD;
+const uint64_t SHIM_MBUF_RX_L4_CKSUM_MASK = RTE_MBUF_F_RX_L4_CKSUM_MASK;
+const uint64_t SHIM_MBUF_RX_L4_CKSUM_GOOD = RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+const uint64_t SHIM_MBUF_RX_L4_CKSUM_BAD = RTE_MBUF_F_RX_L4_CKSUM_BAD;
+const uint64_t SHIM_MBUF_TX_IPV4 = RTE_MBUF_F_TX_IPV4;
+const uint64_t SHIM_MBUF_TX_IP_CKSUM = RTE_MBUF_F_TX_IP_CKSUM;
+const uint64_t SHIM_MBUF_TX_L4_MASK = RTE_MBUF_F_TX_L4_MASK;
+const uint64_t SHIM_MBUF_TX_TCP_CKSUM = RTE_MBUF_F_TX_TCP_CKSUM;
+const uint64_t SHIM_MBUF_TX_UDP_CKSUM = RTE_MBUF_F_TX_UDP_CKSUM;
+
+int shim_errno(void) { return rte_errno; }
+uint64_t shim_rdtsc(void) { return rte_rdtsc(); }
+unsigned int shim_lcore_id(void) { return rte_lcore_id(); }
+
+int shim_port_info(uint16_t port, struct shim_port_info *out)
+{
+	struct rte_eth_dev_info info;
+	int rc = rte_eth_dev_info_get(port, &info);
+	if (rc != 0)
+		return rc;
+	memset(out, 0, sizeof(*out));
+	if (info.driver_name != NULL)
+		snprintf(out->driver, sizeof(out->driver), "%s", info.driver_name);
+	out->device = info.device;
+	out->if_index = info.if_index;
+	out->min_mtu = info.min_mtu;
+	out->max_mtu = info.max_mtu;
+	out->min_rx_bufsize = info.min_rx_bufsize;
+	out->max_rx_pktlen = info.max_rx_pktlen;
+	out->max_rx_queues = info.max_rx_queues;
+	out->max_tx_queues = info.max_tx_queues;
+	out->rx_offloads = info.rx_offload_capa;
+	out->tx_offloads = info.tx_offload_capa;
+	out->rss_types = info.flow_type_rss_offloads;
+	out->reta_size = info.reta_size;
+	out->hash_key_size = info.hash_key_size;
+	return 0;
+}
+
+int shim_port_configure(uint16_t port, const struct shim_port_conf *conf)
+{
+	struct rte_eth_conf c;
+	memset(&c, 0, sizeof(c));
+	c.rxmode.offloads = conf->rx_offloads;
+	c.txmode.offloads = conf->tx_offloads;
+	c.txmode.mq_mode = RTE_ETH_MQ_TX_NONE;
+	c.rxmode.mq_mode = conf->rss_types != 0 ? RTE_ETH_MQ_RX_RSS : RTE_ETH_MQ_RX_NONE;
+	c.rx_adv_conf.rss_conf.rss_hf = conf->rss_types;
+	/* The driver copies the key; the structure merely lacks the const. */
+	c.rx_adv_conf.rss_conf.rss_key = (uint8_t *)(uintptr_t)conf->rss_key;
+	c.rx_adv_conf.rss_conf.rss_key_len = conf->rss_key_len;
+	return rte_eth_dev_configure(port, conf->rx_queues, conf->tx_queues, &c);
+}
+
+int shim_port_link(uint16_t port, struct shim_link *out)
+{
+	struct rte_eth_link link;
+	memset(&link, 0, sizeof(link));
+	int rc = rte_eth_link_get_nowait(port, &link);
+	out->speed_mbps = link.link_speed;
+	out->up = link.link_status == RTE_ETH_LINK_UP;
+	out->full_duplex = link.link_duplex == RTE_ETH_LINK_FULL_DUPLEX;
+	return rc;
+}
+
+int shim_port_stats(uint16_t port, struct shim_stats *out)
+{
+	struct rte_eth_stats s;
+	int rc = rte_eth_stats_get(port, &s);
+	if (rc != 0)
+		return rc;
+	out->rx_packets = s.ipackets;
+	out->tx_packets = s.opackets;
+	out->rx_bytes = s.ibytes;
+	out->tx_bytes = s.obytes;
+	out->rx_missed = s.imissed;
+	out->rx_errors = s.ierrors;
+	out->tx_errors = s.oerrors;
+	out->rx_no_mbuf = s.rx_nombuf;
+	return 0;
+}
+
+int shim_port_mac(uint16_t port, uint8_t out[6])
+{
+	struct rte_ether_addr mac;
+	int rc = rte_eth_macaddr_get(port, &mac);
+	if (rc == 0)
+		memcpy(out, mac.addr_bytes, 6);
+	return rc;
+}
+
+uint16_t shim_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count)
+{
+	return rte_eth_rx_burst(port, queue, mbufs, count);
+}
+
+uint16_t shim_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count)
+{
+	return rte_eth_tx_burst(port, queue, mbufs, count);
+}
+
+uint16_t shim_tx_prepare(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count)
+{
+	return rte_eth_tx_prepare(port, queue, mbufs, count);
+}
+
+struct rte_mbuf *shim_mbuf_alloc(struct rte_mempool *pool) { return rte_pktmbuf_alloc(pool); }
+
+int shim_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **mbufs, unsigned int count)
+{
+	return rte_pktmbuf_alloc_bulk(pool, mbufs, count);
+}
+
+void shim_mbuf_free(struct rte_mbuf *mbuf) { rte_pktmbuf_free(mbuf); }
+uint16_t shim_mbuf_refcnt(const struct rte_mbuf *mbuf) { return rte_mbuf_refcnt_read(mbuf); }
+
+unsigned int shim_ring_enqueue_burst(struct rte_ring *ring, struct rte_mbuf **mbufs, unsigned int count)
+{
+	return rte_ring_enqueue_burst(ring, (void *const *)mbufs, count, NULL);
+}
+
+unsigned int shim_ring_dequeue_burst(struct rte_ring *ring, struct rte_mbuf **mbufs, unsigned int count)
+{
+	return rte_ring_dequeue_burst(ring, (void **)mbufs, count, NULL);
+}
+
+unsigned int shim_ring_count(const struct rte_ring *ring) { return rte_ring_count(ring); }
+unsigned int shim_ring_capacity(const struct rte_ring *ring) { return rte_ring_get_capacity(ring); }
