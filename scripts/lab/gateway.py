@@ -74,9 +74,14 @@ config: {self.folder}/config.d
         return time.monotonic() - began
 
     def ready(self, seconds=30.0):
-        done = self.ctl("health", "--wait", f"{seconds:g}s", check=False, timeout=seconds + 10)
-        if done.returncode or self.process.poll() is not None:
-            raise LabError(f"sluiced did not get ready: {done.stdout}{done.stderr}\n{self.log()[-4000:]}")
+        end, done = time.monotonic() + seconds, None
+        while self.process.poll() is None and time.monotonic() < end:
+            done = self.ctl("health", "--wait", "2s", check=False)
+            if not done.returncode:
+                return
+        said = f"{done.stdout}{done.stderr}" if done else ""
+        state = "it still runs" if self.process.poll() is None else f"it ended with exit code {self.process.poll()}"
+        raise LabError(f"sluiced did not get ready within {seconds:g} s ({state}): {said}\n{self.log()[-3000:]}")
 
     def stop(self, number=signal.SIGTERM):
         code = self.lab.end(self.process, number)
