@@ -8,7 +8,7 @@ use wire::Tuple;
 
 use crate::index::{Index, KeyHash, Seed};
 use crate::nat::Held;
-use crate::session::Key;
+use crate::record::Key;
 use crate::units::{Space, Tick, Ticks};
 
 /// RFC 5382 REQ-4: at least six seconds.

@@ -15,6 +15,7 @@ use mem::{Array, plain_struct};
 
 use crate::blocks::{BlockId, Ported};
 use crate::index::{Full, Index, KeyHash, Seed};
+use crate::permission::Permissions;
 use crate::pool::{FilteringBehavior, MappingBehavior};
 use crate::units::SessionId;
 use crate::wheel::NIL;
@@ -115,30 +116,15 @@ pub(crate) struct InsideKey {
     pub(crate) remote: Ipv4Addr,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Permission {
-    mapping: u32,
-    remote: u32,
-    /// Sessions; of a free record 0.
-    sessions: u32,
-    /// Next free.
-    next: u32,
-}
-
-plain_struct!(Permission { mapping: u32, remote: u32, sessions: u32, next: u32 });
-
 pub(crate) struct Mappings {
     records: Array<Record>,
     /// `mapping << 1`, + 1 for the key from outside.
     index: Index,
-    permissions: Array<Permission>,
-    permitted: Index,
+    permissions: Permissions,
     seed: Seed,
     free: u32,
     used: u32,
     live: u32,
-    free_permission: u32,
-    used_permissions: u32,
 }
 
 /// What a mapping refers to and does not hold itself.
@@ -155,14 +141,11 @@ impl Mappings {
         Mappings {
             records: Array::zeroed(n),
             index: Index::for_entries(2 * n),
-            permissions: Array::zeroed(n),
-            permitted: Index::for_entries(n),
+            permissions: Permissions::new(limit, seed),
             seed,
             free: NIL,
             used: 0,
             live: 0,
-            free_permission: NIL,
-            used_permissions: 0,
         }
     }
 
@@ -171,7 +154,7 @@ impl Mappings {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.records.bytes() + self.index.bytes() + self.permissions.bytes() + self.permitted.bytes()
+        self.records.bytes() + self.index.bytes() + self.permissions.bytes()
     }
 
     fn record(&self, id: MappingId) -> Option<&Record> {
@@ -220,7 +203,7 @@ impl Mappings {
         let r = self.record(id)?;
         if r.has(Traits::COUNTED) {
             // All its sessions go to one address, counted in the one permission that `sole` names.
-            self.permissions.get(r.sole as usize).map(|p| Ipv4Addr::from_bits(p.remote))
+            self.permissions.remote(r.sole)
         } else {
             context.remote(SessionId(r.sole))
         }
@@ -240,7 +223,7 @@ impl Mappings {
     }
 
     /// The mapping of an inside endpoint. Not for address-and-port-dependent ones.
-    pub(crate) fn from_inside(&self, key: &InsideKey, context: &impl Context) -> Option<MappingId> {
+    pub(crate) fn by_inside(&self, key: &InsideKey, context: &impl Context) -> Option<MappingId> {
         let entry = self.index.find(Self::inside_hash(self.seed, key), |entry| {
             entry & 1 == 0 && self.inside_key(MappingId(entry >> 1), context).as_ref() == Some(key)
         })?;
@@ -248,7 +231,7 @@ impl Mappings {
     }
 
     /// The mapping of an outside endpoint.
-    pub(crate) fn from_outside(
+    pub(crate) fn by_outside(
         &self,
         address: Ipv4Addr,
         port: u16,
@@ -337,13 +320,13 @@ impl Mappings {
         let mut now = r;
         if own && r.counts_remotes() {
             if r.has(Traits::COUNTED) {
-                self.permit(id, remote)?;
+                self.permissions.permit(id.0, remote)?;
             } else if r.sole == NIL {
                 now.sole = session.0;
             } else if let Some(first) = context.remote(SessionId(r.sole)) {
-                let counted = self.permit(id, first)?;
-                if let Err(full) = self.permit(id, remote) {
-                    self.forbid(id, first);
+                let counted = self.permissions.permit(id.0, first)?;
+                if let Err(full) = self.permissions.permit(id.0, remote) {
+                    self.permissions.forbid(id.0, first);
                     return Err(full);
                 }
                 now.sole = counted;
@@ -383,7 +366,7 @@ impl Mappings {
         let mut sole = r.sole;
         if own && r.counts_remotes() {
             if r.has(Traits::COUNTED) {
-                self.forbid(id, remote);
+                self.permissions.forbid(id.0, remote);
             } else if sole == session.0 {
                 sole = NIL;
             }
@@ -406,64 +389,11 @@ impl Mappings {
         match r.traits().filtering() {
             FilteringBehavior::EndpointIndependent => true,
             FilteringBehavior::AddressDependent if r.has(Traits::COUNTED) => {
-                self.permission(id, remote).is_some()
+                self.permissions.find(id.0, remote).is_some()
             }
             FilteringBehavior::AddressDependent => context.remote(SessionId(r.sole)) == Some(remote),
             // Whoever has address and port sent to has a session.
             FilteringBehavior::AddressAndPortDependent => false,
-        }
-    }
-
-    fn permission_hash(seed: Seed, mapping: u32, remote: u32) -> KeyHash {
-        seed.hash(u64::from(mapping) << 32 | u64::from(remote), 3 << 40)
-    }
-
-    fn permission(&self, id: MappingId, remote: Ipv4Addr) -> Option<u32> {
-        let remote = remote.to_bits();
-        self.permitted.find(Self::permission_hash(self.seed, id.0, remote), |e| {
-            self.permissions
-                .get(e as usize)
-                .is_some_and(|p| p.sessions > 0 && p.mapping == id.0 && p.remote == remote)
-        })
-    }
-
-    /// Counts one more session towards `remote`; the permission's number.
-    fn permit(&mut self, id: MappingId, remote: Ipv4Addr) -> Result<u32, Full> {
-        if let Some(known) = self.permission(id, remote) {
-            if let Some(p) = self.permissions.get_mut(known as usize) {
-                p.sessions = p.sessions.saturating_add(1);
-            }
-            return Ok(known);
-        }
-        let at = if self.free_permission != NIL { self.free_permission } else { self.used_permissions };
-        let slot = self.permissions.get_mut(at as usize).ok_or(Full)?;
-        let next_free = slot.next;
-        let remote = remote.to_bits();
-        let (permissions, seed) = (&self.permissions, self.seed);
-        self.permitted.insert(Self::permission_hash(seed, id.0, remote), at, |e| {
-            permissions
-                .get(e as usize)
-                .map_or(KeyHash(0), |p| Self::permission_hash(seed, p.mapping, p.remote))
-        })?;
-        if let Some(slot) = self.permissions.get_mut(at as usize) {
-            *slot = Permission { mapping: id.0, remote, sessions: 1, next: NIL };
-        }
-        if self.free_permission != NIL {
-            self.free_permission = next_free;
-        } else {
-            self.used_permissions += 1;
-        }
-        Ok(at)
-    }
-
-    fn forbid(&mut self, id: MappingId, remote: Ipv4Addr) {
-        let Some(at) = self.permission(id, remote) else { return };
-        let Some(p) = self.permissions.get_mut(at as usize) else { return };
-        p.sessions -= 1;
-        if p.sessions == 0 {
-            p.next = self.free_permission;
-            self.free_permission = at;
-            self.permitted.remove(Self::permission_hash(self.seed, id.0, remote.to_bits()), at);
         }
     }
 }

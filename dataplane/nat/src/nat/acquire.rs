@@ -18,7 +18,7 @@ use crate::mapping::MappingId;
 use crate::open::{OpenError, PortShortage};
 use crate::pool::{MappingBehavior, PoolingBehavior};
 use crate::ports::{Draws, Taken, Which};
-use crate::session::Key;
+use crate::record::Key;
 use crate::units::{Direction, Kind, SessionId, Space};
 use crate::wheel::NIL;
 
@@ -142,7 +142,7 @@ impl Nat {
         ports.take(TRIES).find_map(|(block, offset)| {
             let taken = Taken { block, port: self.ports.addresses.port(block, offset) };
             let address = self.ports.addresses.get(block.slot())?.address;
-            let mapping = self.mappings.from_outside(address, taken.port, w.kind, &around)?;
+            let mapping = self.mappings.by_outside(address, taken.port, w.kind, &around)?;
             let behavior = self.mappings.get(mapping)?.behavior;
             let reply = reply(w.kind.protocol(), w.remote, address, taken.port);
             let free =

@@ -6,7 +6,7 @@ use super::{Nat, around};
 use crate::blocks::Ported;
 use crate::mapping::MappingId;
 use crate::ports::Taken;
-use crate::session::{Flags, Session};
+use crate::record::{Flags, Session};
 use crate::units::{Direction, Kind, SessionId, Tick};
 use crate::wheel::Step;
 

@@ -22,7 +22,7 @@ impl Nat {
         let tcp = packet.tuple.protocol == Protocol::TCP;
         let syn = tcp && packet.tcp.is_some_and(opens);
         let Some(kind) = Ported::of(packet.tuple.protocol) else { return Inbound::NoMapping };
-        let found = self.mappings.from_outside(outside.address, outside.port, kind, &around!(self));
+        let found = self.mappings.by_outside(outside.address, outside.port, kind, &around!(self));
         let admitted = found.filter(|id| self.mappings.admits(*id, remote.address, &around!(self)));
         let mapping = admitted.and_then(|id| self.mappings.get(id).map(|m| (id, m)));
         match mapping {

@@ -5,7 +5,7 @@ use wire::Protocol;
 use super::Nat;
 use crate::blocks::Ported;
 use crate::mapping::MappingId;
-use crate::session::{Flags, Session};
+use crate::record::{Flags, Session};
 use crate::units::{BackendId, Direction, Kind, PoolId, SessionId, Side, Tick, VipId};
 use crate::view::{Counts, Cursor, PoolUsage, SessionView};
 

@@ -1,6 +1,7 @@
 //! One worker's NAT: the type that the engine holds.
 
 mod acquire;
+mod balanced;
 mod ending;
 mod inbound;
 mod listing;
@@ -20,9 +21,10 @@ use crate::mapping::{Context, Mappings};
 use crate::open::Notes;
 use crate::pool::Pool;
 use crate::ports::Ports;
+use crate::record::Key;
 use crate::rejections::Rejections;
 use crate::rewrite::Rewrite;
-use crate::session::{Key, Sessions};
+use crate::session::Sessions;
 use crate::subscriber::List;
 use crate::tcp::flags_valid;
 use crate::timeouts::{Idle, Profiles};

@@ -9,7 +9,7 @@ use wire::TcpSummary;
 use super::Nat;
 use crate::blocks::Ported;
 use crate::mapping::MappingId;
-use crate::session::{Flags, Session, TcpRecord};
+use crate::record::{Flags, Session, TcpRecord};
 use crate::subscriber::List;
 use crate::timeouts::Idle;
 use crate::units::{Hit, Kind, SessionId};
