@@ -1,8 +1,7 @@
 //! DPDK's C interface as it is: what bindgen reads from the system's headers and the shim
 //! (`csrc/`) that gives the static inlines a symbol. No judgement lives here; see `dpdk`.
 
-#![allow(missing_docs, non_camel_case_types, non_snake_case, non_upper_case_globals, unreachable_pub)]
-#![allow(clippy::all)]
+#![allow(missing_docs, non_camel_case_types, non_snake_case, non_upper_case_globals)]
 
 use std::marker::{PhantomData, PhantomPinned};
 
@@ -64,4 +63,12 @@ const _: () = {
     assert!(offset_of!(rte_mbuf, tx_offload) == 72);
 };
 
-include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
+// Generated: bitfield accessors come without safety comments.
+#[allow(clippy::all, clippy::undocumented_unsafe_blocks, unreachable_pub, unsafe_op_in_unsafe_fn)]
+mod generated {
+    use super::{FILE, rte_device, rte_eth_rxconf, rte_eth_txconf, rte_mbuf, rte_mempool, rte_ring};
+
+    include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
+}
+
+pub use generated::*;
