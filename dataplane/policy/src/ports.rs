@@ -3,11 +3,14 @@
 use model::{PortMatch, Protocol as Named};
 use wire::Protocol;
 
+/// A protocol (`None`: any that has ports) and a port range, inclusive (`None`: all).
+type Match = (Option<u8>, Option<(u16, u16)>);
+
 /// Compiled `ports` of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortSet {
-    /// `None`: every packet. A match is a protocol (`None`: any that has ports) and a port range (`None`: all).
-    matches: Option<Box<[(Option<u8>, Option<(u16, u16)>)]>>,
+    /// `None`: every packet.
+    matches: Option<Box<[Match]>>,
 }
 
 /// IANA number of a protocol that an object names.

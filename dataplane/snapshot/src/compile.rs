@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use model::{Config, EgressAction, Error, Kind, Name, ObjectRef, Origin, StaticMapping};
+use model::{Config, EgressAction, Error, Kind, Name, ObjectRef, Origin};
 use nat::Tick;
 use policy::{AccessInput, AccessRules, EgressInput, EgressRules, GuardInput, PoolNumber};
 
 use crate::HOST_PORTS;
 use crate::addresses::Locals;
+use crate::fixed;
 use crate::health::Health;
 use crate::node::NodeFacts;
 use crate::pools::{OutsideAddress, PoolNames, Pools, Reserved};
 use crate::routes::Routes;
-use crate::service::protocol;
 use crate::services::{self, Wanted};
 use crate::snapshot::Snapshot;
-use crate::statics::{StaticEntry, Statics};
+use crate::statics::Statics;
 use crate::vips::Vips;
 
 /// Compiles a snapshot.
@@ -40,13 +40,16 @@ pub fn compile(
         _ => Arc::new(node.clone()),
     };
     let routes = routes(config, &node, previous).map_err(&mut note).ok();
-    let statics = statics(config, &node, routes.as_deref(), previous).map_err(&mut note).ok();
+    let mappings = objects(config, |o| &o.static_mappings);
+    let statics = fixed::compile(mappings, &node, routes.as_deref(), previous.map(|p| &p.statics))
+        .map_err(&mut note)
+        .ok();
     let names = PoolNames::new(objects(config, |o| &o.egress_pools).map(|(origin, name, _)| (origin, name)));
     let wanted = wanted(config, &names).map_err(&mut note).unwrap_or_default();
     let services = services::compile(wanted.into_iter(), health, previous, now);
     let vips = vips(&services, previous).map_err(&mut note).ok();
     if let (Some(vips), Some(statics)) = (&vips, &statics) {
-        note(static_clashes(statics, vips));
+        note(fixed::clashes(statics, vips));
     }
     let reserved = match (&vips, &statics) {
         (Some(vips), Some(statics)) => reserved(config, &node, vips, statics),
@@ -154,7 +157,7 @@ fn vips(services: &services::Services, previous: Option<&Snapshot>) -> Result<Ar
                 Some(Error::new(
                     named(clash.later)?,
                     format!("spec.ports[{}].port", clash.port),
-                    format!("{vip}:{}", range(port.ports.first, port.ports.last)),
+                    format!("{vip}:{}", format_ports(port.ports.first, port.ports.last)),
                     format!("the VIP's port belongs to {earlier} already"),
                     "give one of them another address or port",
                 ))
@@ -163,7 +166,7 @@ fn vips(services: &services::Services, previous: Option<&Snapshot>) -> Result<Ar
     })
 }
 
-fn range(first: u16, last: u16) -> String {
+pub(crate) fn format_ports(first: u16, last: u16) -> String {
     if first == last { first.to_string() } else { format!("{first}-{last}") }
 }
 
@@ -297,135 +300,4 @@ fn reserved(config: &Config, node: &NodeFacts, vips: &Vips, statics: &Statics) -
         ports.dedup();
     }
     reserved
-}
-
-fn statics(
-    config: &Config,
-    node: &NodeFacts,
-    routes: Option<&Routes>,
-    previous: Option<&Snapshot>,
-) -> Result<Arc<Statics>, Vec<Error>> {
-    let mut entries = Vec::new();
-    let mut errors = Vec::new();
-    for (origin, name, mapping) in objects(config, |o| &o.static_mappings) {
-        match fixed(origin, name, mapping, node, routes) {
-            Ok(entry) => entries.push(entry),
-            Err(error) => errors.push(error),
-        }
-    }
-    errors.extend(overlapping(&entries));
-    if !errors.is_empty() {
-        return Err(errors);
-    }
-    Ok(match previous {
-        Some(p) if p.statics.mappings() == entries => Arc::clone(&p.statics),
-        _ => Arc::new(Statics::compile(entries)),
-    })
-}
-
-fn fixed(
-    origin: &Origin,
-    name: &Name,
-    mapping: &StaticMapping,
-    node: &NodeFacts,
-    routes: Option<&Routes>,
-) -> Result<StaticEntry, Error> {
-    let object = || ObjectRef::new(origin, Kind::StaticMapping, name);
-    let v4 = |address: IpAddr, field: &str| match address {
-        IpAddr::V4(v4) => Ok(v4),
-        IpAddr::V6(_) => {
-            Err(Error::new(object(), field, address, "IPv6 is not mapped yet", "give an IPv4 address"))
-        }
-    };
-    let outside = v4(mapping.outside, "spec.outside.address")?;
-    let inside = v4(mapping.inside, "spec.inside.address")?;
-    let ports = match (mapping.outside_ports, mapping.inside_ports) {
-        (Some(o), Some(i)) => {
-            Some((o.first, i.first, o.last.saturating_sub(o.first).min(i.last.saturating_sub(i.first))))
-        }
-        (Some(o), None) => Some((o.first, o.first, o.last.saturating_sub(o.first))),
-        _ => None,
-    };
-    let own = node.ports.iter().any(|p| p.addresses.iter().any(|net| net.addr() == outside));
-    if own && ports.is_none() {
-        let problem = "this is the gateway's own address, and a 1:1 mapping would take all of its ports";
-        return Err(Error::new(
-            object(),
-            "spec.outside.address",
-            outside,
-            problem,
-            "map ports of it, or another address",
-        ));
-    }
-    if routes.is_some_and(|r| r.side_of(inside).is_none()) {
-        let remedy = "apply a Route to it, or mend the address";
-        return Err(Error::new(object(), "spec.inside.address", inside, "no route leads there", remedy));
-    }
-    Ok(StaticEntry {
-        origin: origin.clone(),
-        name: name.clone(),
-        protocol: mapping.protocol.map(protocol),
-        outside,
-        inside,
-        ports,
-    })
-}
-
-/// Do two uses of an outside address meet?
-fn meet(a: &StaticEntry, b: &StaticEntry) -> bool {
-    let protocols = a.protocol.is_none() || b.protocol.is_none() || a.protocol == b.protocol;
-    let ports = match (a.ports, b.ports) {
-        (Some((a, _, more_a)), Some((b, _, more_b))) => {
-            a <= b.saturating_add(more_b) && b <= a.saturating_add(more_a)
-        }
-        _ => true,
-    };
-    a.outside == b.outside && protocols && ports
-}
-
-/// Static mappings that hold one outside endpoint twice.
-fn overlapping(entries: &[StaticEntry]) -> Vec<Error> {
-    let mut by_address: BTreeMap<Ipv4Addr, Vec<&StaticEntry>> = BTreeMap::new();
-    let mut errors = Vec::new();
-    for entry in entries {
-        let others = by_address.entry(entry.outside).or_default();
-        if let Some(other) = others.iter().find(|other| meet(other, entry)) {
-            let earlier = ObjectRef::new(&other.origin, Kind::StaticMapping, &other.name);
-            errors.push(taken(entry, format!("the outside endpoint belongs to {earlier} already")));
-        }
-        others.push(entry);
-    }
-    errors
-}
-
-fn taken(entry: &StaticEntry, problem: String) -> Error {
-    let value = match entry.ports {
-        Some((first, _, more)) => format!("{}:{}", entry.outside, range(first, first.saturating_add(more))),
-        None => entry.outside.to_string(),
-    };
-    let object = ObjectRef::new(&entry.origin, Kind::StaticMapping, &entry.name);
-    Error::new(object, "spec.outside", value, problem, "give one of them another address or port")
-}
-
-/// Static mappings on endpoints of VIPs.
-fn static_clashes(statics: &Statics, vips: &Vips) -> Vec<Error> {
-    if statics.mappings().is_empty() {
-        return Vec::new();
-    }
-    let mut on: BTreeMap<Ipv4Addr, Vec<(wire::Protocol, u16, u16)>> = BTreeMap::new();
-    vips.iter().for_each(|(address, protocol, first, last)| {
-        on.entry(address).or_default().push((protocol, first, last));
-    });
-    let clashes = |entry: &&StaticEntry| {
-        on.get(&entry.outside).is_some_and(|all| {
-            all.iter().any(|&(protocol, first, last)| {
-                entry.protocol.is_none_or(|p| p == protocol)
-                    && entry
-                        .ports
-                        .is_none_or(|(port, _, more)| port <= last && first <= port.saturating_add(more))
-            })
-        })
-    };
-    let taken = |entry| taken(entry, "a LoadBalancer has a VIP on this endpoint".to_owned());
-    statics.mappings().iter().filter(clashes).map(taken).collect()
 }

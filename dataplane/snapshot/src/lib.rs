@@ -10,6 +10,7 @@
 mod addresses;
 mod compile;
 mod endpoints;
+mod fixed;
 mod flat;
 mod health;
 mod keys;

@@ -84,7 +84,7 @@ impl Pools {
             );
             match entry((origin, name, written), id, reserved, known) {
                 Ok(entry) => entries.push(entry),
-                Err(error) => errors.push(error),
+                Err(error) => errors.push(*error),
             }
         }
         overlaps(&entries, &mut errors);
@@ -148,9 +148,9 @@ fn entry(
     id: PoolId,
     reserved: &Reserved,
     known: Option<&PoolEntry>,
-) -> Result<PoolEntry, Error> {
+) -> Result<PoolEntry, Box<Error>> {
     let error = |field: &str, value: String, problem: &str, remedy: &str| {
-        Error::new(object(origin, name), field, value, problem, remedy)
+        Box::new(Error::new(object(origin, name), field, value, problem, remedy))
     };
     let Some(layout) = BlockLayout::new(written.ports.first, written.ports.last, written.block_size) else {
         let remedy = "give a power of two from 64 to 4096, and ports in ascending order";

@@ -77,7 +77,7 @@ impl Routes {
             objects.iter().map(|(o, n, r)| (ObjectRef::new(o, Kind::Route, n), "spec".to_owned(), r));
         for (object, field, route) in from_file.chain(from_objects) {
             if let Err(error) = add(node, &mut ways, object, &field, route) {
-                errors.push(error);
+                errors.push(*error);
             }
         }
         if !errors.is_empty() {
@@ -155,30 +155,24 @@ fn add(
     object: ObjectRef,
     field: &str,
     route: &Route,
-) -> Result<(), Error> {
+) -> Result<(), Box<Error>> {
     let IpNet::V4(to) = route.to else {
-        return Err(Error::new(
-            object,
-            format!("{field}.to"),
-            route.to,
-            "IPv6 is not routed yet",
-            "remove it",
-        ));
+        return Err(fault(object, format!("{field}.to"), route.to, "IPv6 is not routed yet", "remove it"));
     };
     let mut by_side = Ways::default();
     for (n, via) in route.via.iter().enumerate() {
         let at = format!("{field}.via[{n}]");
         let IpAddr::V4(gateway) = *via else {
-            return Err(Error::new(object, at, via, "IPv6 is not routed yet", "give an IPv4 next hop"));
+            return Err(fault(object, at, via, "IPv6 is not routed yet", "give an IPv4 next hop"));
         };
         if node.ports.iter().any(|p| p.addresses.iter().any(|net| net.addr() == gateway)) {
             let remedy = "give the address of a neighbour";
-            return Err(Error::new(object, at, via, "this is an address of the gateway itself", remedy));
+            return Err(fault(object, at, via, "this is an address of the gateway itself", remedy));
         }
         let Some(port) = node.ports.iter().find(|p| p.reaches(gateway)) else {
             let remedy =
                 "give a neighbour in the subnet of a port, or a port an address in the neighbour's subnet";
-            return Err(Error::new(object, at, via, "no port's subnet holds this next hop", remedy));
+            return Err(fault(object, at, via, "no port's subnet holds this next hop", remedy));
         };
         let side = by_side.of_mut(port.side);
         if !side.contains(&(port.id, Some(gateway))) {
@@ -193,9 +187,19 @@ fn add(
         if !new.is_empty() && !known.of(side).is_empty() {
             let problem = "another route leads to this prefix by the same side";
             let remedy = "join them in one route with several next hops, or remove one";
-            return Err(Error::new(object, format!("{field}.to"), to, problem, remedy));
+            return Err(fault(object, format!("{field}.to"), to, problem, remedy));
         }
         known.of_mut(side).append(&mut new);
     }
     Ok(())
+}
+
+fn fault(
+    object: ObjectRef,
+    field: String,
+    value: impl std::fmt::Display,
+    problem: &str,
+    remedy: &str,
+) -> Box<Error> {
+    Box::new(Error::new(object, field, value, problem, remedy))
 }
