@@ -28,11 +28,14 @@ mod reason;
 mod steer;
 mod worker;
 
+pub use balanced::HALF_OPEN_PER_VIP;
 pub use counters::{Counters, Volume};
 pub use explain::{Asked, Explanation, Fact, Outcome};
 pub use handoff::{Tag, Task};
 pub use io::Io;
-pub use neighbours::{Neighbour, Neighbours, NextHopId};
+pub use neighbours::{
+    NEXT_HOPS, Neighbour, Neighbours, NextHopId, WAITING_PER_NEXT_HOP, WAITING_TOTAL,
+};
 pub use reason::{DropReason, REASONS, Stage};
 pub use steer::HOST_PORTS;
 pub use worker::{Settings, Worker};

@@ -25,6 +25,8 @@ use crate::steer::{Steered, steer};
 const EXPIRE_BUDGET: usize = 512;
 /// ICMP errors and RSTs a worker originates in a second at most (RFC 1812 §4.3.2.8).
 const ERRORS_PER_SECOND: u32 = 1000;
+/// Packets that a worker punts in a second at most.
+const PUNTS_PER_SECOND: u32 = 10_000;
 
 /// What a worker is made with.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +65,7 @@ pub struct Worker<B: PacketBuf> {
     pub(crate) counters: Counters,
     pub(crate) now: Tick,
     pub(crate) errors: Limiter,
+    punts: Limiter,
     /// Idle times of flows that no pool speaks for.
     pub(crate) timeouts: Timeouts,
     random: u64,
@@ -87,6 +90,7 @@ impl<B: PacketBuf> Worker<B> {
             counters: Counters::default(),
             now: Tick(0),
             errors: Limiter::new(ERRORS_PER_SECOND),
+            punts: Limiter::new(PUNTS_PER_SECOND),
             timeouts: Timeouts::default(),
             random: settings.seed[0] ^ settings.seed[1].rotate_left(32),
         }
@@ -159,6 +163,7 @@ impl<B: PacketBuf> Worker<B> {
         let snapshot = Arc::clone(&self.snapshot);
         if now.0 > self.now.0 {
             self.errors.refill(now.0 - self.now.0);
+            self.punts.refill(now.0 - self.now.0);
             self.now = now;
         }
         let (_, more) = self.nat.expire(self.now, EXPIRE_BUDGET);
@@ -201,14 +206,20 @@ impl<B: PacketBuf> Worker<B> {
 
     /// The device's queue took fewer frames than were given to it: those were not sent.
     pub fn unsent(&mut self, frames: u64) {
-        self.counters.sent = self.counters.sent.saturating_sub(frames);
+        self.counters.sent -= frames;
         self.counters.dropped[DropReason::TxFull.index()] += frames;
     }
 
-    /// Packets of a hand-over ring that was taken down with packets in it.
-    pub fn lost_in_ring(&mut self, packets: u64) {
-        self.counters.handed_out = self.counters.handed_out.saturating_sub(packets);
-        self.counters.dropped[DropReason::HandoffFull.index()] += packets;
+    /// Frames that [`Io::transmit`] took went to the worker that fills that device's queue.
+    pub fn relayed_out(&mut self, frames: u64) {
+        self.counters.sent -= frames;
+        self.counters.handed_out += frames;
+    }
+
+    /// Frames of other workers were given to a queue that this one fills.
+    pub fn relayed_in(&mut self, frames: u64) {
+        self.counters.handed_in += frames;
+        self.counters.sent += frames;
     }
 
     /// Ends a packet.
@@ -270,6 +281,9 @@ impl<B: PacketBuf> Worker<B> {
     fn punt<I: Io<B>>(&mut self, mut transit: Transit<B>, io: &mut I) {
         if transit.ip.is_fragment() {
             return self.drop(transit.buf, DropReason::LocalNoService);
+        }
+        if !self.punts.pass() {
+            return self.drop(transit.buf, DropReason::PuntLimited);
         }
         if !transit.buf.trim_front(usize::from(transit.ip.l3)) {
             return self.drop(transit.buf, DropReason::MalformedIp);
