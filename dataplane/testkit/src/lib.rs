@@ -6,6 +6,7 @@
 mod clock;
 pub mod differential;
 mod faults;
+mod lab;
 pub mod naive;
 pub mod packet;
 pub mod reference;
@@ -13,5 +14,6 @@ mod rng;
 
 pub use clock::VirtualClock;
 pub use faults::{FaultInjector, FaultRates};
+pub use lab::{Lab, node_facts};
 pub use packet::{Link, Packet};
 pub use rng::{Rng, mix};

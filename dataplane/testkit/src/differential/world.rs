@@ -275,10 +275,9 @@ fn services(o: &mut Objects, rng: &mut Rng) {
     );
     let mut full = balancer(
         ip(203, 0, 113, 12),
-        vec![service(Protocol::Tcp, (8000, 8003), None)],
+        vec![service(Protocol::Tcp, (8000, 8000), None)],
         backends(rng, &[ip(10, 0, 0, 11), ip(10, 0, 1, 5)], Some(9000)),
     );
-    full.ports.truncate(1);
     full.source_nat = Some(name("own"));
     add("full", full);
     let mut empty = balancer(ip(203, 0, 113, 13), vec![service(Protocol::Tcp, (0, 65535), None)], vec![]);

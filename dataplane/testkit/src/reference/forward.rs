@@ -3,8 +3,8 @@
 use wire::{Transport, Tuple, tcp, toeplitz};
 
 use super::rewrite;
-use super::sessions::{Hit, Hop};
-use super::tcp::flags_valid;
+use super::sessions::{Hit, Hop, Kind, Session};
+use super::tcp::{Connection, Phase, flags_valid};
 use super::view::Side;
 use super::{Oracle, Packet, Reference};
 use crate::naive;
@@ -109,7 +109,8 @@ impl Reference {
     fn track(&mut self, packet: &Packet, Hit(id, direction): Hit) -> bool {
         let now = self.now;
         let Some(session) = self.sessions.get_mut(id) else { return true };
-        let before = session.span();
+        let phase = |s: &Session| s.tcp.as_ref().map(Connection::phase);
+        let before = phase(session);
         let mut alive = true;
         if let Transport::Tcp(t) = packet.ip.l4_kind {
             if !flags_valid(&t) {
@@ -122,11 +123,27 @@ impl Reference {
                 alive = connection.follow(direction, &t, scale);
             }
         }
-        let after = session.span();
+        let after = phase(session);
+        let deadline = now.saturating_add(session.span());
         if after != before || (alive && session.refresh[direction]) {
-            self.sessions.set_deadline(id, now.saturating_add(after));
+            self.sessions.set_deadline(id, deadline);
         }
+        self.count_half_open(id, before == Some(Phase::Opening), after == Some(Phase::Opening));
         true
+    }
+
+    fn count_half_open(&mut self, id: u64, was: bool, is: bool) {
+        let Some(Kind::Snat(key) | Kind::Admitted(key)) = self.sessions.get(id).map(|s| &s.kind) else {
+            return;
+        };
+        let key = *key;
+        let Some(who) = self.ports.mapping(&key).map(|m| m.subscriber) else { return };
+        let subscriber = self.ports.subscriber(key.pool, who);
+        match (was, is) {
+            (true, false) => subscriber.half_open = subscriber.half_open.saturating_sub(1),
+            (false, true) => subscriber.half_open += 1,
+            _ => {}
+        }
     }
 
     /// Lowers a SYN's MSS where a policy says so, or where the ports' MTUs differ.
@@ -135,7 +152,9 @@ impl Reference {
         if !t.flags.syn() {
             return;
         }
-        let policy = self.sessions.get(id).and_then(|s| s.policy.clone());
+        // A balanced flow has no egress policy of its own.
+        let own = self.sessions.get(id).filter(|s| !matches!(s.kind, Kind::Balanced { .. }));
+        let policy = own.and_then(|s| s.policy.clone());
         let setting = policy
             .and_then(|id| self.view.policies.iter().find(|p| p.id == id))
             .and_then(|p| p.object.mss_clamp);

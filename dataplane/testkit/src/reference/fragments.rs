@@ -23,7 +23,8 @@ struct Seen {
     /// Where the datagram ends, once its last fragment came.
     end: Option<u32>,
     held: Vec<Piece>,
-    bad: bool,
+    /// Why the whole datagram is dropped.
+    doomed: Option<&'static str>,
 }
 
 /// What becomes of a fragment.
@@ -64,24 +65,24 @@ impl Fragments {
             if of_source >= PER_SOURCE {
                 return Fate::Drop("fragment_limit", vec![piece]);
             }
-            let seen = Seen { born: now, ports: None, ranges: vec![], end: None, held: vec![], bad: false };
+            let seen = Seen { born: now, ports: None, ranges: vec![], end: None, held: vec![], doomed: None };
             self.0.insert(datagram, seen);
         }
         let Some(seen) = self.0.get_mut(&datagram) else { return Fate::Held };
-        if seen.bad {
-            return Fate::Drop("fragment_overlap", vec![piece]);
-        }
         let overlaps = seen.ranges.iter().any(|(a, b)| first < *b && *a < after);
         let beyond = seen.end.is_some_and(|end| after > end || !more);
         let before = !more && seen.ranges.iter().any(|(_, b)| *b > after);
-        if overlaps || beyond || before {
-            seen.bad = true;
+        let reason = match seen.doomed {
+            Some(reason) => Some(reason),
+            None if overlaps || beyond || before => Some("fragment_overlap"),
+            None if seen.ranges.len() >= PIECES => Some("fragment_limit"),
+            None => None,
+        };
+        if let Some(reason) = reason {
+            seen.doomed = Some(reason);
             let mut all = vec![piece];
             all.append(&mut seen.held);
-            return Fate::Drop("fragment_overlap", all);
-        }
-        if seen.ranges.len() >= PIECES {
-            return Fate::Drop("fragment_limit", vec![piece]);
+            return Fate::Drop(reason, all);
         }
         seen.ranges.push((first, after));
         if !more {
@@ -94,6 +95,10 @@ impl Fragments {
         };
         let mut all = vec![piece];
         all.append(&mut seen.held);
+        let seen_octets: u32 = seen.ranges.iter().map(|(a, b)| b - a).sum();
+        if seen.end == Some(seen_octets) {
+            self.0.remove(&datagram);
+        }
         Fate::Go(all, known)
     }
 

@@ -21,6 +21,23 @@ fn opens(packet: &Packet) -> bool {
     }
 }
 
+/// May this packet of a connection that is under way be adopted?
+fn adoptable(packet: &Packet) -> bool {
+    match packet.ip.l4_kind {
+        Transport::Tcp(t) => flags_valid(&t) && !t.flags.rst() && !t.flags.syn(),
+        _ => true,
+    }
+}
+
+/// A key after its source was translated. An echo has one id, the outside one.
+fn leaving(key: &Tuple, outside: Endpoint) -> Tuple {
+    let destination = match key.protocol {
+        Protocol::ICMP => Endpoint::new(key.destination.address, outside.port),
+        _ => key.destination,
+    };
+    Tuple::new(key.protocol, outside, destination)
+}
+
 fn is_tcp(packet: &Packet) -> bool {
     packet.key.protocol == Protocol::TCP
 }
@@ -76,10 +93,11 @@ impl Reference {
         let who = self.ports.mapping(&key).map(|m| m.subscriber);
         let half_open = session.tcp.as_ref().is_some_and(|t| t.phase() == Phase::Opening);
         self.ports.leave(&key, id, now);
-        if let Some(who) = who.filter(|_| !matches!(session.kind, Kind::Balanced { .. })) {
+        let own = !matches!(session.kind, Kind::Balanced { .. });
+        if let Some(who) = who {
             let subscriber = self.ports.subscriber(key.pool, who);
             subscriber.sessions = subscriber.sessions.saturating_sub(1);
-            subscriber.half_open = subscriber.half_open.saturating_sub(u32::from(half_open));
+            subscriber.half_open = subscriber.half_open.saturating_sub(u32::from(half_open && own));
             self.ports.forget(key.pool, who);
         }
     }
@@ -91,11 +109,11 @@ impl Reference {
         if self.route(to, 0).is_none() && !self.is_ours(to) {
             return Err(silent("no_route"));
         }
-        if !opens(packet) && !adopt {
+        if !opens(packet) && !(adopt && adoptable(packet)) {
             return Err(silent("tcp_not_syn"));
         }
         let session = match leave {
-            Leave::Direct => self.fresh(Kind::Direct, packet, key.reversed(), Idle::DEFAULT, [true; 2]),
+            Leave::Direct => self.fresh(Kind::Direct, packet, key.reversed(), Idle::DEFAULT, [true, false]),
             Leave::Static(outside) => {
                 let reply = Tuple { source: outside, ..key }.reversed();
                 self.fresh(Kind::Static { from_outside: false }, packet, reply, Idle::DEFAULT, [true, false])
@@ -145,8 +163,8 @@ impl Reference {
                 self.choose(&pool, pooling, mapping, who, filtering, chosen)?
             }
         };
-        let reply = Tuple { source: outside, ..key }.reversed();
-        if !self.sessions.free(Space::Egress, &key, &reply) {
+        let reply = leaving(&key, outside).reversed();
+        if key == reply || !self.sessions.free(Space::Egress, &key, &reply) {
             return Err(told("no_translation", true));
         }
         let session = self.fresh(Kind::Snat(mapping), packet, reply, idle_of(&pool), [true, false]);
@@ -206,6 +224,7 @@ impl Reference {
             reserved: &reserved,
             pooling,
             rest: ticks(pool.object.port_rest),
+            bounded: !matches!(mapping.scope, Scope::Flow(..)),
         };
         let verdict = if ported(mapping.protocol) {
             self.ports.judge(&terms, who, mapping.protocol, chosen)
@@ -239,7 +258,12 @@ impl Reference {
         if self.view.pool_of(key.destination.address).is_none() {
             return Err(silent("no_session"));
         }
-        let mapping = self.ports.at(key.protocol, key.destination).next().map(|(k, m)| (*k, m.clone()));
+        let mapping = self
+            .ports
+            .at(key.protocol, key.destination)
+            .find(|(k, _)| !matches!(k.scope, Scope::Flow(..)))
+            .map(|(k, m)| (*k, m.clone()));
+        let known = mapping.is_some() && ported(key.protocol);
         let admits = mapping.as_ref().is_some_and(|(_, m)| match m.filtering {
             FilteringBehavior::EndpointIndependent => true,
             FilteringBehavior::AddressAndPortDependent => false,
@@ -253,7 +277,6 @@ impl Reference {
                 self.hold(packet);
                 return Err(silent("unsolicited_syn"));
             }
-            let known = ported(key.protocol) && self.ports.at(key.protocol, key.destination).next().is_some();
             return Err(silent(if known { "filtered" } else { "no_mapping" }));
         };
         if !opens(packet) {
@@ -265,7 +288,11 @@ impl Reference {
         };
         let half_open = is_tcp(packet);
         self.check_quotas(&pool, mapping.pool, held.subscriber, half_open).map_err(|r| silent(r.reason))?;
-        let reply = Tuple { destination: mapping.inside, ..key }.reversed();
+        let source = match key.protocol {
+            Protocol::ICMP => Endpoint::new(key.source.address, mapping.inside.port),
+            _ => key.source,
+        };
+        let reply = Tuple::new(key.protocol, source, mapping.inside).reversed();
         if !self.sessions.free(Space::Egress, &key, &reply) {
             return Err(silent("no_translation"));
         }
@@ -323,6 +350,9 @@ impl Reference {
         if self.route(backend.address, 0).is_none() {
             return Err(silent("no_route"));
         }
+        if !opens(packet) && !adoptable(packet) {
+            return Err(silent("tcp_not_syn"));
+        }
         let mut reply = Tuple { destination: backend, ..key }.reversed();
         let mut mapping = None;
         if let Some(pool) = pool {
@@ -334,7 +364,7 @@ impl Reference {
             let found = oracle.session(Space::Ingress, &key).map(|(_, reply)| reply.destination);
             let filtering = FilteringBehavior::AddressAndPortDependent;
             let source = self
-                .choose(&pool, PoolingBehavior::Paired, new, lessee, filtering, found)
+                .choose(&pool, PoolingBehavior::Arbitrary, new, lessee, filtering, found)
                 .map_err(|r| silent(r.reason))?;
             reply.destination = source;
             mapping = Some(new);
@@ -348,6 +378,9 @@ impl Reference {
         let hit = self.sessions.insert(Session { policy, ..session });
         if let Some(mapping) = mapping {
             self.ports.hold(&mapping, hit.0);
+            if let Some(who) = self.ports.mapping(&mapping).map(|m| m.subscriber) {
+                self.ports.subscriber(mapping.pool, who).sessions += 1;
+            }
         }
         Ok(hit)
     }

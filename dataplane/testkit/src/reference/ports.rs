@@ -93,6 +93,8 @@ pub(super) struct Terms<'a> {
     pub(super) pooling: PoolingBehavior,
     /// Ticks that an emptied block rests.
     pub(super) rest: u32,
+    /// The rules for subscribers bound it; not so the gateway's own flows (full NAT).
+    pub(super) bounded: bool,
 }
 
 impl Terms<'_> {
@@ -163,6 +165,9 @@ impl Ports {
     }
 
     fn may_lease(&self, terms: &Terms, subscriber: &Subscriber) -> bool {
+        if !terms.bounded {
+            return true;
+        }
         if terms.max_blocks != 0 && subscriber.blocks.len() >= terms.max_blocks {
             return false;
         }
@@ -260,7 +265,11 @@ impl Ports {
         filtering: FilteringBehavior,
     ) {
         self.settings.insert(terms.pool, (terms.rest, terms.block_size));
-        if terms.block_size != 0 && matches!(key.protocol, Protocol::TCP | Protocol::UDP | Protocol::ICMP) {
+        if !matches!(key.protocol, Protocol::TCP | Protocol::UDP | Protocol::ICMP) {
+            let paired = self.paired(terms, who);
+            let subscriber = self.subscribers.entry((terms.pool, who)).or_default();
+            subscriber.paired = paired.or(Some(outside.address));
+        } else {
             let at = (outside.address, terms.block_of(outside.port));
             let block = self.blocks.entry(at).or_insert(Block {
                 pool: terms.pool,
