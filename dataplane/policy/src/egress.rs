@@ -81,6 +81,8 @@ pub struct EgressInput<'a> {
 pub struct EgressRules<F: Family = V4> {
     /// By priority (highest first), name, origin.
     rules: Box<[EgressRule]>,
+    /// Places in `rules` by origin, then name.
+    by_name: Box<[u32]>,
     sources: Segments<F>,
     /// Per set of sources: where destinations lead.
     destinations: Box<[Segments<F>]>,
@@ -97,6 +99,9 @@ impl<F: Judged> EgressRules<F> {
     pub fn compile<'a>(inputs: impl IntoIterator<Item = EgressInput<'a>>) -> Self {
         let mut rules: Vec<EgressRule> = inputs.into_iter().map(rule).collect();
         rules.sort_by(|a, b| order((&a.policy, &a.name, &a.origin), (&b.policy, &b.name, &b.origin)));
+
+        let mut by_name: Box<[u32]> = (0..rules.len() as u32).collect();
+        by_name.sort_by_key(|&at| (&rules[at as usize].origin, &rules[at as usize].name));
 
         // One item per `from` entry, so that the longest that matches is known in each segment.
         let mut arms: Vec<Standing> = Vec::new();
@@ -132,6 +137,7 @@ impl<F: Judged> EgressRules<F> {
             ranges.push((first, candidates.len() as u32));
         }
         EgressRules {
+            by_name,
             rules: rules.into(),
             // The empty set comes first out of the sweep, so its table is number 0 as `renumbered` asks.
             sources: swept.segments.renumbered(|set| table_of[set as usize]),
@@ -175,20 +181,18 @@ impl<F: Judged> EgressRules<F> {
         self.rules.get(number as usize)
     }
 
-    /// Do these rules stand for exactly `inputs`, pools included, in any order? Nothing is compiled.
+    /// Do these rules stand for exactly `inputs`, pools included, which come by origin then name? Nothing is
+    /// compiled.
     pub fn stands_for<'a>(&self, inputs: impl IntoIterator<Item = EgressInput<'a>>) -> bool {
-        let mut inputs: Vec<EgressInput<'a>> = inputs.into_iter().collect();
-        inputs.sort_by(|a, b| order((a.policy, a.name, a.origin), (b.policy, b.name, b.origin)));
-        self.rules.len() == inputs.len()
-            && self.rules.iter().zip(inputs).all(|(rule, input)| {
-                let pool = match rule.action {
-                    Action::Snat { pool, .. } => pool == input.pool,
-                    Action::Direct | Action::Deny => true,
-                };
-                pool && rule.origin == *input.origin
-                    && rule.name == *input.name
-                    && rule.policy == *input.policy
-            })
+        let mut inputs = inputs.into_iter();
+        self.by_name.iter().all(|&at| {
+            let (rule, Some(input)) = (&self.rules[at as usize], inputs.next()) else { return false };
+            let pool = match rule.action {
+                Action::Snat { pool, .. } => pool == input.pool,
+                Action::Direct | Action::Deny => true,
+            };
+            pool && rule.origin == *input.origin && rule.name == *input.name && rule.policy == *input.policy
+        }) && inputs.next().is_none()
     }
 
     /// All rules, by priority (highest first), then name, then origin.

@@ -46,8 +46,8 @@ pub fn compile(
         .ok();
     let names = PoolNames::new(objects(config, |o| &o.egress_pools).map(|(origin, name, _)| (origin, name)));
     let wanted = wanted(config, &names).map_err(&mut note).unwrap_or_default();
-    let services = services::compile(wanted.into_iter(), health, previous, now);
-    let vips = vips(&services, previous).map_err(&mut note).ok();
+    let services = services::compile(wanted.into_iter(), health, previous, now).map_err(&mut note).ok();
+    let vips = services.as_ref().and_then(|s| vips(s, previous).map_err(&mut note).ok());
     if let (Some(vips), Some(statics)) = (&vips, &statics) {
         note(fixed::clashes(statics, vips));
     }
@@ -59,8 +59,8 @@ pub fn compile(
     let egress = egress(config, &names, previous).map_err(&mut note).ok();
     let access = access(config, previous);
 
-    let (Some(routes), Some(statics), Some(vips), Some(pools), Some(egress), true) =
-        (routes, statics, vips, pools, egress, errors.is_empty())
+    let (Some(routes), Some(statics), Some(services), Some(vips), Some(pools), Some(egress), true) =
+        (routes, statics, services, vips, pools, egress, errors.is_empty())
     else {
         return Err(errors);
     };
@@ -175,24 +175,10 @@ fn wanted<'a>(config: &'a Config, names: &PoolNames<'_>) -> Result<Vec<Wanted<'a
     let mut errors = Vec::new();
     let mut wanted = Vec::new();
     for (origin, name, lb) in objects(config, |o| &o.load_balancers) {
-        let object = || ObjectRef::new(origin, Kind::LoadBalancer, name);
-        for (n, vip) in lb.vips.iter().enumerate().filter(|(_, vip)| vip.is_ipv6()) {
-            let field = format!("spec.vips[{n}]");
-            errors.push(Error::new(object(), field, vip, "IPv6 is not balanced yet", "give an IPv4 address"));
-        }
-        for (n, b) in lb.backends.iter().enumerate().filter(|(_, b)| b.address.is_ipv6()) {
-            let field = format!("spec.backends[{n}].address");
-            errors.push(Error::new(
-                object(),
-                field,
-                b.address,
-                "IPv6 is not balanced yet",
-                "give an IPv4 address",
-            ));
-        }
         let pool = lb.source_nat.as_ref().map(|pool| (pool, names.find(origin, pool)));
         if let Some((pool, None)) = pool {
-            errors.push(unknown_pool(object(), "spec.sourceNat.pool", pool));
+            let object = ObjectRef::new(origin, Kind::LoadBalancer, name);
+            errors.push(unknown_pool(object, "spec.sourceNat.pool", pool));
         }
         wanted.push((origin, name, lb, pool.and_then(|(_, number)| number)));
     }

@@ -1,10 +1,11 @@
 //! The endpoints that balanced flows are answered from.
 //!
 //! Every packet from inside asks whether its source is one, so the answer is one look-up in a
-//! flat table. Several services may share a backend: endpoints are counted, and a snapshot
-//! takes over its predecessor's table and changes only what changed.
+//! flat table. Several services may share a backend: endpoints are counted. A snapshot takes
+//! over its predecessor's table, which is cut into shards, and copies only shards that change.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use wire::{Endpoint, Protocol};
 
@@ -12,20 +13,37 @@ use crate::flat::FlatMap;
 use crate::keys;
 use crate::service::{BalancedService, Served};
 
+/// Few enough that taking all over costs nothing, enough that a copied one is small.
+const SHARDS: usize = 64;
+
 /// Endpoints of all backends, draining ones too. Immutable once published.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct BackendSet {
-    /// How many services have the endpoint.
-    exact: FlatMap<u32>,
+    /// How many services have the endpoint, by the upper bits of the key's hash.
+    exact: [Arc<FlatMap<u32>>; SHARDS],
     /// Where a service keeps the port: ranges by protocol and address, with their count.
     ranges: BTreeMap<u64, Vec<(u16, u16, u32)>>,
+}
+
+impl Default for BackendSet {
+    fn default() -> Self {
+        let empty = Arc::new(FlatMap::default());
+        BackendSet { exact: std::array::from_fn(|_| Arc::clone(&empty)), ranges: BTreeMap::new() }
+    }
+}
+
+/// The shard of a key. Another multiplier than that of the shard's own hash, or its keys would crowd.
+#[inline]
+fn shard(key: u64) -> usize {
+    ((key ^ (key >> 29)).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 58) as usize
 }
 
 impl BackendSet {
     /// Is `endpoint` one that a balanced flow may be answered from?
     #[inline]
     pub fn contains(&self, protocol: Protocol, endpoint: Endpoint) -> bool {
-        if self.exact.find(keys::endpoint(protocol, endpoint)).is_some() {
+        let key = keys::endpoint(protocol, endpoint);
+        if self.exact[shard(key)].find(key).is_some() {
             return true;
         }
         !self.ranges.is_empty() && self.in_range(protocol, endpoint)
@@ -40,7 +58,8 @@ impl BackendSet {
     pub(crate) fn add(&mut self, service: &BalancedService) {
         service.each_endpoint(|protocol, address, served| match served {
             Served::Port(port) => {
-                *self.exact.entry(keys::endpoint(protocol, Endpoint::new(address, port))) += 1;
+                let key = keys::endpoint(protocol, Endpoint::new(address, port));
+                *Arc::make_mut(&mut self.exact[shard(key)]).entry(key) += 1;
             }
             Served::Range(first, last) => {
                 let all = self.ranges.entry(keys::host(protocol, address)).or_default();
@@ -57,10 +76,11 @@ impl BackendSet {
         service.each_endpoint(|protocol, address, served| match served {
             Served::Port(port) => {
                 let key = keys::endpoint(protocol, Endpoint::new(address, port));
-                let left = self.exact.entry(key);
+                let exact = Arc::make_mut(&mut self.exact[shard(key)]);
+                let left = exact.entry(key);
                 *left = left.saturating_sub(1);
                 if *left == 0 {
-                    self.exact.remove(key);
+                    exact.remove(key);
                 }
             }
             Served::Range(first, last) => {
@@ -79,21 +99,11 @@ impl BackendSet {
 
     /// How many endpoints with one port there are.
     pub fn len(&self) -> usize {
-        self.exact.len()
+        self.exact.iter().map(|shard| shard.len()).sum()
     }
 
     /// Are there no endpoints at all?
     pub fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.ranges.is_empty()
-    }
-
-    /// Its content in an order of its own, to compare two.
-    #[cfg(test)]
-    pub(crate) fn sorted(&self) -> Vec<(u64, u16, u16, u32)> {
-        let exact = self.exact.iter().map(|(key, count)| (key, 0, 0, count));
-        let ranges = self.ranges.iter().flat_map(|(&key, all)| all.iter().map(move |r| (key, r.0, r.1, r.2)));
-        let mut all: Vec<_> = exact.chain(ranges).collect();
-        all.sort_unstable();
-        all
+        self.len() == 0 && self.ranges.is_empty()
     }
 }

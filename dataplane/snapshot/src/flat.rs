@@ -116,12 +116,6 @@ impl<V: Copy + Default> FlatMap<V> {
     pub(crate) fn len(&self) -> usize {
         self.len
     }
-
-    /// Has it none?
-    #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
 }
 
 #[cfg(test)]

@@ -332,7 +332,7 @@ fn what_decides_about_sessions_raises_judged() {
         ("route", |lab| drop(lab.objects().routes.insert(name("r"), route("172.16.0.0/12", &["10.0.0.9"])))),
         ("port", |lab| lab.node.ports[0].mtu = 1400),
         ("static", |lab| {
-            drop(lab.objects().static_mappings.insert(name("s"), forward("203.0.113.5:22", "10.0.0.20:22")));
+            lab.objects().static_mappings.insert(name("s"), forward("203.0.113.5:22", "10.0.0.20:22"));
         }),
         ("vip", |lab| {
             lab.balance("new", "203.0.113.77", &[]);
