@@ -94,22 +94,24 @@ impl Config {
 impl Plan {
     /// What differs between two configurations.
     pub fn between(before: &Config, after: &Config) -> Plan {
-        let empty = Objects::default();
         let origins: BTreeSet<&Origin> = before.origins.keys().chain(after.origins.keys()).collect();
-        let mut changes = Vec::new();
-        for origin in origins {
-            let old = before.origins.get(origin).unwrap_or(&empty);
-            let new = after.origins.get(origin).unwrap_or(&empty);
-            for key in old.differing(new) {
-                changes.push(PlannedChange {
-                    origin: origin.clone(),
-                    before: old.object(&key),
-                    after: new.object(&key),
-                    key,
-                });
-            }
+        Plan {
+            changes: origins.into_iter().flat_map(|origin| Plan::of(origin, before, after).changes).collect(),
         }
-        Plan { changes }
+    }
+
+    /// What differs in one origin.
+    pub fn of(origin: &Origin, before: &Config, after: &Config) -> Plan {
+        let empty = Objects::default();
+        let old = before.origins.get(origin).unwrap_or(&empty);
+        let new = after.origins.get(origin).unwrap_or(&empty);
+        let change = |key: ObjectKey| PlannedChange {
+            origin: origin.clone(),
+            before: old.object(&key),
+            after: new.object(&key),
+            key,
+        };
+        Plan { changes: old.differing(new).into_iter().map(change).collect() }
     }
 }
 

@@ -38,6 +38,11 @@ impl ObjectReader {
         }
     }
 
+    /// Reads one document, or a `List` of them; `place` names it in errors where it has no name.
+    pub fn read_value(&mut self, place: &str, document: Value) {
+        self.document(place, document);
+    }
+
     /// Takes one written object.
     pub fn push(&mut self, name: &str, spec: raw::Spec) {
         match parse::object(&self.origin, name, spec, &mut self.warnings) {

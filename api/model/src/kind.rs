@@ -129,13 +129,7 @@ impl Object {
 impl Objects {
     /// How many objects there are.
     pub fn len(&self) -> usize {
-        self.egress_pools.len()
-            + self.egress_policies.len()
-            + self.load_balancers.len()
-            + self.static_mappings.len()
-            + self.access_policies.len()
-            + self.access_guards.len()
-            + self.routes.len()
+        Kind::ALL.into_iter().map(|kind| self.count(kind)).sum()
     }
 
     /// Whether there are none.
@@ -187,6 +181,19 @@ impl Objects {
             Kind::Route => self.routes.get(name).cloned().map(Spec::Route),
         };
         spec.map(|spec| Object { name: name.clone(), spec })
+    }
+
+    /// How many objects of one kind there are.
+    pub fn count(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::EgressPool => self.egress_pools.len(),
+            Kind::EgressPolicy => self.egress_policies.len(),
+            Kind::LoadBalancer => self.load_balancers.len(),
+            Kind::StaticMapping => self.static_mappings.len(),
+            Kind::AccessPolicy => self.access_policies.len(),
+            Kind::AccessGuard => self.access_guards.len(),
+            Kind::Route => self.routes.len(),
+        }
     }
 
     /// The names of one kind, in order.
