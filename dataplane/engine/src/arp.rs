@@ -1,5 +1,7 @@
 //! ARP (RFC 826): answering for the gateway's addresses, and learning next hops.
 
+use std::net::Ipv4Addr;
+
 use snapshot::Snapshot;
 use wire::arp::{self, Arp, Operation};
 use wire::{MacAddr, PacketBuf, ethernet};
@@ -8,6 +10,9 @@ use crate::io::Io;
 use crate::neighbours::{Neighbour, Request};
 use crate::reason::DropReason;
 use crate::worker::Worker;
+
+/// Addresses of a port announced at once, so that no change stops traffic for long.
+const ANNOUNCED: usize = 256;
 
 impl<B: PacketBuf> Worker<B> {
     /// An ARP message from a port.
@@ -120,12 +125,14 @@ impl<B: PacketBuf> Worker<B> {
         self.originate_arp(port.device, request.mac.unwrap_or(MacAddr::BROADCAST), port.vlan, &message, io);
     }
 
-    /// Tells the segments of the outside ports which addresses live here (RFC 5227 §2.3), at
-    /// start and at take-over. One worker does it.
-    pub fn announce_addresses<I: Io<B>>(&mut self, io: &mut I) {
+    /// Tells the segments of the ports which addresses live here (RFC 5227 §2.3): at start, at
+    /// take-over, and those that a change brought, `before` being the snapshot until then. One
+    /// worker does it, for [`ANNOUNCED`] addresses at most: others are asked for.
+    pub fn announce_addresses<I: Io<B>>(&mut self, before: Option<&Snapshot>, io: &mut I) {
         let snapshot = std::sync::Arc::clone(&self.snapshot);
         for port in snapshot.ports() {
-            for address in snapshot.announced(port) {
+            let known = |a: &Ipv4Addr| before.is_some_and(|old| old.answers(port, *a));
+            for address in snapshot.announced(port).into_iter().filter(|a| !known(a)).take(ANNOUNCED) {
                 let message = Arp {
                     operation: Operation::Request,
                     sender_mac: port.mac,
