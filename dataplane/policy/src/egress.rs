@@ -11,10 +11,11 @@ use std::collections::BTreeMap;
 
 use model::{
     EgressAction, EgressPolicy, FilteringBehavior, MappingBehavior, Name, OnDeny, Origin, PoolingBehavior,
+    PrefixExcept,
 };
 use wire::{Family, Protocol, V4};
 
-use crate::interval::{Interval, Judged, intervals};
+use crate::interval::{AddressSet, Interval, Judged};
 use crate::ports::PortSet;
 use crate::segments::{Segments, sweep};
 
@@ -103,13 +104,12 @@ impl<F: Judged> EgressRules<F> {
         let mut by_name: Box<[u32]> = (0..rules.len() as u32).collect();
         by_name.sort_by_key(|&at| (&rules[at as usize].origin, &rules[at as usize].name));
 
-        // One item per `from` entry, so that the longest that matches is known in each segment.
         let mut arms: Vec<Standing> = Vec::new();
         let mut items: Vec<(u32, Interval<F>)> = Vec::new();
         for (number, rule) in rules.iter().enumerate() {
-            for entry in &rule.policy.from {
-                items.extend(intervals::<F>(entry).into_iter().map(|interval| (arms.len() as u32, interval)));
-                arms.push((number as u32, entry.prefix.prefix_len()));
+            for (length, set) in by_length::<F>(&rule.policy.from) {
+                items.extend(set.intervals().iter().map(|&interval| (arms.len() as u32, interval)));
+                arms.push((number as u32, length));
             }
         }
         let swept = sweep(items.into_iter());
@@ -227,6 +227,16 @@ fn rule(input: EgressInput<'_>) -> EgressRule {
     }
 }
 
+/// The addresses of entries of each prefix length: only the length counts for the order, so entries of one
+/// length are one item of a sweep, however many pods a selector stands for.
+fn by_length<F: Judged>(entries: &[PrefixExcept]) -> impl Iterator<Item = (u8, AddressSet<F>)> {
+    let mut lengths: BTreeMap<u8, Vec<&PrefixExcept>> = BTreeMap::new();
+    for entry in entries {
+        lengths.entry(entry.prefix.prefix_len()).or_default().push(entry);
+    }
+    lengths.into_iter().map(|(length, entries)| (length, AddressSet::union(entries)))
+}
+
 /// Each rule once, ascending, with its longest length.
 fn longest(entries: impl Iterator<Item = Standing>) -> Vec<Standing> {
     let mut best: BTreeMap<u32, u8> = BTreeMap::new();
@@ -258,9 +268,9 @@ fn table<F: Judged>(rules: &[EgressRule], standing: &[Standing], lists: &mut Lis
     let mut arms: Vec<(u32, u8, u8)> = Vec::new();
     let mut items: Vec<(u32, Interval<F>)> = Vec::new();
     for &(number, from) in standing {
-        for entry in &rules[number as usize].policy.to {
-            items.extend(intervals::<F>(entry).into_iter().map(|interval| (arms.len() as u32, interval)));
-            arms.push((number, from, entry.prefix.prefix_len()));
+        for (length, set) in by_length::<F>(&rules[number as usize].policy.to) {
+            items.extend(set.intervals().iter().map(|&interval| (arms.len() as u32, interval)));
+            arms.push((number, from, length));
         }
     }
     let swept = sweep(items.into_iter());

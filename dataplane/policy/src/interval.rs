@@ -89,8 +89,8 @@ pub(crate) struct AddressSet<F: Family> {
 
 impl<F: Judged> AddressSet<F> {
     /// The union of `entries`.
-    pub(crate) fn union(entries: &[PrefixExcept]) -> Self {
-        let mut all: Vec<Interval<F>> = entries.iter().flat_map(intervals::<F>).collect();
+    pub(crate) fn union<'a>(entries: impl IntoIterator<Item = &'a PrefixExcept>) -> Self {
+        let mut all: Vec<Interval<F>> = entries.into_iter().flat_map(intervals::<F>).collect();
         all.sort_unstable();
         let mut merged: Vec<Interval<F>> = Vec::with_capacity(all.len());
         for (first, last) in all {
