@@ -90,7 +90,7 @@ pub(crate) struct OutsideAddress {
     pub(crate) pool: u32,
     blocks: Vec<Block>,
     words: Vec<u64>,
-    /// Blocks leased by this worker.
+    /// Blocks leased by this worker, and sessions of protocols without ports.
     leased: u32,
 }
 
@@ -269,6 +269,24 @@ impl Addresses {
         }
         held.bar(block);
         Some(BlockId::new(slot, block))
+    }
+
+    /// Takes the whole address for a protocol without ports towards a remote.
+    pub(crate) fn lease_remote(&mut self, slot: u32, protocol: Protocol, remote: Ipv4Addr) -> bool {
+        let worker = self.worker;
+        let Some(held) = self.get_mut(slot) else { return false };
+        let leased = held.leases.lease_remote(worker, protocol, remote);
+        held.leased += u32::from(leased);
+        leased
+    }
+
+    /// Gives that back.
+    pub(crate) fn release_remote(&mut self, slot: u32, protocol: Protocol, remote: Ipv4Addr) {
+        let worker = self.worker;
+        if let Some(held) = self.get_mut(slot) {
+            held.leases.release_remote(worker, protocol, remote);
+            held.leased = held.leased.saturating_sub(1);
+        }
     }
 
     /// Gives an empty block back.

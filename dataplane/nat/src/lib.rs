@@ -16,6 +16,7 @@ mod nat;
 mod open;
 mod permission;
 mod pool;
+mod portless;
 mod ports;
 mod record;
 mod rejections;

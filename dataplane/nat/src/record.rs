@@ -194,13 +194,6 @@ impl Session {
         }
     }
 
-    /// Inside host of an egress session.
-    pub(crate) const fn inside(&self) -> Ipv4Addr {
-        let [original, reply] = self.addresses;
-        let source = if self.flags.has(Flags::FROM_OUTSIDE) { reply } else { original };
-        Ipv4Addr::from_bits((source >> 32) as u32)
-    }
-
     /// Remote end of an egress session.
     pub(crate) const fn remote(&self) -> Ipv4Addr {
         let [original, reply] = self.addresses;
@@ -213,7 +206,7 @@ impl Session {
 /// What the packet path does not read: 16 octets.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Cold {
-    /// SNAT: its mapping, or its outside address's number for a protocol without ports.
+    /// SNAT: its mapping, or what it holds without ports (`portless`).
     /// Balanced: its backend.
     pub(crate) tied: u32,
     /// The engine's policy; a balanced one's VIP.

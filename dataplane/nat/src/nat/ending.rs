@@ -57,9 +57,10 @@ impl Nat {
             Kind::Snat => match Ported::of(Protocol(session.protocol)) {
                 Some(kind) => self.leave_mapping(id, &session, MappingId(tied), kind),
                 None => {
-                    let worker = self.ports.worker();
-                    if let Some(outside) = self.ports.addresses.get(tied) {
-                        outside.leases.release_remote(worker, Protocol(session.protocol), session.remote());
+                    if let Some(held) = self.portless.get(tied) {
+                        let protocol = Protocol(session.protocol);
+                        self.ports.addresses.release_remote(held.slot, protocol, session.remote());
+                        self.portless.remove(tied);
                     }
                 }
             },

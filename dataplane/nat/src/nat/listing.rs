@@ -53,7 +53,7 @@ impl Nat {
             Kind::Snat if Ported::of(Protocol(session.protocol)).is_some() => {
                 subscriber_pool(self.mappings.get(MappingId(tied))?.block)?
             }
-            Kind::Snat => self.ports.addresses.get(tied)?.pool,
+            Kind::Snat => self.ports.subscribers.get(self.portless.get(tied)?.subscriber)?.pool,
             Kind::Balanced => subscriber_pool(self.leased_source(session)?.0.block)?,
             Kind::Direct | Kind::Static => return None,
         };

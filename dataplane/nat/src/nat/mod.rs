@@ -20,6 +20,7 @@ use crate::index::{KeyHash, Seed};
 use crate::mapping::{Context, Mappings};
 use crate::open::Notes;
 use crate::pool::Pool;
+use crate::portless::PortlessSessions;
 use crate::ports::Ports;
 use crate::record::Key;
 use crate::rejections::Rejections;
@@ -78,6 +79,7 @@ pub struct Nat {
     sessions: Sessions,
     mappings: Mappings,
     ports: Ports,
+    portless: PortlessSessions,
     wheel: Wheel,
     profiles: Profiles,
     vips: Vec<HalfOpen>,
@@ -126,6 +128,7 @@ impl Nat {
             sessions: Sessions::new(sessions, seed),
             mappings: Mappings::new(sessions, seed),
             ports: Ports::new(worker, limits.subscribers.clamp(1, 1 << 30), seed),
+            portless: PortlessSessions::new(),
             wheel: Wheel::new(),
             profiles: Profiles::new(),
             vips: Vec::new(),

@@ -10,6 +10,7 @@ use crate::blocks::{BlockId, Ported};
 use crate::mapping::{InsideKey, MappingId};
 use crate::open::{Action, Notes, OpenEgress, OpenError, OpenStatic};
 use crate::pool::{FilteringBehavior, MappingBehavior, PoolingBehavior};
+use crate::portless::Portless;
 use crate::ports::{Draws, Taken};
 use crate::record::{Cold, Flags, Key, Session};
 use crate::rewrite::Rewrite;
@@ -332,32 +333,26 @@ impl Nat {
         let pool = self.ports.subscribers.get(subscriber).map_or(NIL, |s| s.pool);
         let paired = self.ports.paired(subscriber).filter(|_| pooling != PoolingBehavior::Arbitrary);
         let strict = pooling == PoolingBehavior::PairedStrict && paired.is_some();
-        let worker = self.ports.worker();
-        let candidates = paired.into_iter().chain(self.ports.slots_from(pool, draws).filter(|_| !strict));
+        let others = self.ports.slots_from(pool, draws).filter(|_| !strict);
+        let candidates: Vec<u32> = paired.into_iter().chain(others).collect();
         let slot = candidates.into_iter().find(|slot| {
-            let outside = self.ports.addresses.get(*slot);
-            outside.is_some_and(|a| {
-                let replies = reply(protocol, remote, a.address, 0);
-                self.find(Space::Egress, &replies).is_none()
-                    && a.leases.lease_remote(worker, protocol, remote.address)
-            })
+            let Some(address) = self.ports.addresses.get(*slot).map(|a| a.address) else { return false };
+            self.find(Space::Egress, &reply(protocol, remote, address, 0)).is_none()
+                && self.ports.addresses.lease_remote(*slot, protocol, remote.address)
         });
         let outside = slot.and_then(|slot| self.ports.addresses.get(slot).map(|a| (slot, a.address)));
         let Some((slot, address)) = outside else { return Err(OpenError::NoTranslation) };
         draft.leaving = Tuple::new(protocol, Endpoint::new(address, draft.arriving.source.port), remote);
-        draft.tied = slot;
-        match self.begin(&draft) {
-            Ok(id) => {
-                self.ports.pair(subscriber, slot);
-                Ok(id)
-            }
-            Err(error) => {
-                if let Some(a) = self.ports.addresses.get(slot) {
-                    a.leases.release_remote(worker, protocol, remote.address);
-                }
-                Err(error)
+        draft.tied = self.portless.add(Portless { slot, subscriber });
+        let opened = self.begin(&draft);
+        match opened {
+            Ok(_) => self.ports.pair(subscriber, slot),
+            Err(_) => {
+                self.portless.remove(draft.tied);
+                self.ports.addresses.release_remote(slot, protocol, remote.address);
             }
         }
+        opened
     }
 
     /// Opens a session by a static mapping.

@@ -131,10 +131,7 @@ impl Nat {
                     let block = self.mappings.get(MappingId(tied))?.block;
                     self.ports.addresses.block(block).map(|b| b.subscriber)
                 }
-                None => {
-                    let pool = self.ports.addresses.get(tied)?.pool;
-                    self.ports.subscribers.find(pool, session.inside())
-                }
+                None => self.portless.get(tied).map(|p| p.subscriber),
             },
             Kind::Balanced if session.flags.has(Flags::BORROWS) => {
                 let (taken, _) = self.leased_source(session)?;
