@@ -85,7 +85,8 @@ impl<B: PacketBuf> Worker<B> {
     }
 
     /// Sends the ARP requests that are due and ends what waited in vain.
-    pub(crate) fn ask_neighbours<I: Io<B>>(&mut self, snapshot: &Snapshot, io: &mut I) {
+    /// True: more may be due at once.
+    pub(crate) fn ask_neighbours<I: Io<B>>(&mut self, snapshot: &Snapshot, io: &mut I) -> bool {
         let mut asks: [Option<Request>; 16] = [None; 16];
         let mut n = 0;
         let dropped = &mut self.counters.dropped[DropReason::NeighbourUnreachable.index()];
@@ -110,6 +111,7 @@ impl<B: PacketBuf> Worker<B> {
         for request in asks.into_iter().flatten() {
             self.ask(snapshot, request, io);
         }
+        n == asks.len()
     }
 
     fn ask<I: Io<B>>(&mut self, snapshot: &Snapshot, request: Request, io: &mut I) {

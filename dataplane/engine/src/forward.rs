@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use nat::{Direction, Hit, Rewrite, Side, Ttl};
+use nat::{Hit, Rewrite, Side, Ttl};
 use snapshot::Snapshot;
 use wire::fragment::Pieces;
 use wire::{MacAddr, PacketBuf, Transport, ethernet, ipv4};
@@ -113,7 +113,7 @@ impl<B: PacketBuf> Worker<B> {
         let inside = arrived == Side::Inside && !transit.tag.hairpin;
         let hop = if snapshot.local(to.address).is_some() {
             // Only what comes from inside turns round, and only once.
-            if !inside || hit.direction == Direction::Reply {
+            if !inside {
                 return Err(DropReason::NoRoute);
             }
             Hop::Hairpin
@@ -137,7 +137,9 @@ impl<B: PacketBuf> Worker<B> {
         }
         let Hop::Neighbour(id) = hop else { return };
         let Some((out, ..)) = self.neighbours.lookup(id) else { return };
-        let policy = self.nat.notes(hit.session).policy.checked_sub(1);
+        // What a balanced session notes as its policy is its VIP.
+        let balanced = matches!(transit.tag.task, Task::Balanced | Task::BalancedReply);
+        let policy = self.nat.notes(hit.session).policy.checked_sub(1).filter(|_| !balanced);
         let setting = policy.and_then(|n| snapshot.egress.rule(n)).and_then(|rule| rule.mss_clamp);
         if let Some(mss) = snapshot.mss_clamp(setting, transit.tag.port.into(), out.into()) {
             wire::mss::clamp(transit.buf.bytes_mut(), &transit.ip, mss);

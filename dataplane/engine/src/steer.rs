@@ -75,7 +75,15 @@ pub(crate) fn steer(snapshot: &Snapshot, key: &Tuple, ip: &Ipv4, tag: Tag, worke
             .unwrap_or_else(|| by_endpoint(key.destination, workers));
         return to(Task::BalancedReply, owner);
     }
-    steer_plain(snapshot, key, side, echo_request, workers)
+    match steer_plain(snapshot, key, side, echo_request, workers) {
+        // The same reason whether or not a block around the port happens to be leased.
+        Steered::Drop(DropReason::NoMapping) => Steered::Drop(match ip.l4_kind {
+            Transport::IcmpError { .. } => DropReason::IcmpUnknown,
+            Transport::LaterFragment => DropReason::NoSession,
+            _ => DropReason::NoMapping,
+        }),
+        steered => steered,
+    }
 }
 
 /// The owner of a packet that belongs to no VIP.

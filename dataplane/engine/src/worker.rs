@@ -170,8 +170,7 @@ impl<B: PacketBuf> Worker<B> {
         self.answer_held_syns(&snapshot, io);
         self.fragments.expire(self.now);
         self.drain_fragments();
-        self.ask_neighbours(&snapshot, io);
-        more
+        self.ask_neighbours(&snapshot, io) || more
     }
 
     /// What this worker counted.
