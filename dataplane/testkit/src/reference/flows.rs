@@ -37,13 +37,21 @@ impl Reference {
             return self.punt(&packet);
         }
         if self.view.pool_of(to.address).is_some() {
+            if !inside && key.protocol != Protocol::TCP && !self.is_leased(&key) {
+                // Nobody's: there is nothing it could be forwarded to, whatever its TTL.
+                return self.drop(Self::opener(&packet).err().unwrap_or("no_mapping"));
+            }
             return if inside { self.egress(packet, oracle) } else { self.inbound(packet, oracle) };
         }
         if own {
             return self.drop("local_no_service");
         }
         if self.view.is_vip_address(to.address) {
-            return if echo_request { self.punt(&packet) } else { self.drop("no_mapping") };
+            return match Self::opener(&packet) {
+                _ if echo_request => self.punt(&packet),
+                Err(reason) => self.drop(reason),
+                Ok(()) => self.drop("no_mapping"),
+            };
         }
         if inside {
             return self.egress(packet, oracle);

@@ -177,6 +177,18 @@ impl Reference {
         Ok(hit)
     }
 
+    /// Does somebody lease the outside end that a packet with this key is for?
+    pub(super) fn is_leased(&self, key: &Tuple) -> bool {
+        let to = key.destination;
+        if !ported(key.protocol) {
+            return self.sessions.find(Space::Egress, key).is_some();
+        }
+        let range = self.view.pool_of(to.address).map(|p| self.view.pools[p].object.ports);
+        range.is_some_and(|r| r.first <= to.port && to.port <= r.last)
+            && !self.view.is_reserved(to.address, to.port)
+            && self.ports.is_leased(to.address, to.port)
+    }
+
     fn check_quotas(
         &mut self,
         pool: &PoolFacts,
@@ -206,15 +218,7 @@ impl Reference {
         chosen: Option<Endpoint>,
     ) -> Result<Endpoint, Refusal> {
         let view = &self.view;
-        let reserved = |address: Ipv4Addr, port: u16| {
-            let of_vip =
-                view.vips.iter().any(|v| v.address == address && v.ports.0 <= port && port <= v.ports.1);
-            let of_static = view.statics.iter().any(|s| {
-                s.outside == std::net::IpAddr::V4(address)
-                    && s.outside_ports.is_none_or(|r| r.first <= port && port <= r.last)
-            });
-            of_vip || of_static || (view.is_own(address) && port >= 64_512)
-        };
+        let reserved = |address: Ipv4Addr, port: u16| view.is_reserved(address, port);
         let terms = Terms {
             pool: mapping.pool,
             addresses: &pool.addresses,

@@ -153,6 +153,14 @@ impl Ports {
         self.subscribers.entry((pool, address)).or_default()
     }
 
+    /// Is the port in a leased block (of whomever)?
+    pub(super) fn is_leased(&self, address: Ipv4Addr, port: u16) -> bool {
+        self.blocks.iter().any(|((a, block), b)| {
+            let size = self.settings.get(&b.pool).map_or(1, |(_, size)| (*size).max(1));
+            *a == address && *block == port / size
+        })
+    }
+
     fn used(&self, protocol: Protocol, at: Endpoint) -> bool {
         self.by_outside.contains_key(&(protocol, at))
     }

@@ -254,6 +254,18 @@ impl View {
         self.pools.iter().position(|p| p.addresses.contains(&address))
     }
 
+    /// Is the port never handed out: a VIP's, a static mapping's or the host stack's?
+    pub(super) fn is_reserved(&self, address: Ipv4Addr, port: u16) -> bool {
+        let of_vip = |v: &VipFacts| v.address == address && v.ports.0 <= port && port <= v.ports.1;
+        let of_static = |s: &model::StaticMapping| {
+            s.outside == IpAddr::V4(address)
+                && s.outside_ports.is_none_or(|r| r.first <= port && port <= r.last)
+        };
+        self.vips.iter().any(of_vip)
+            || self.statics.iter().any(of_static)
+            || (self.is_own(address) && port >= 64_512)
+    }
+
     /// The service at an endpoint.
     pub(super) fn vip(&self, protocol: Protocol, at: Endpoint) -> Option<&VipFacts> {
         self.vips.iter().find(|v| {
