@@ -77,7 +77,17 @@ impl<B: PacketBuf> Worker<B> {
         let flow = Flow { protocol: key.protocol, client, vip: key.destination };
         let nat = &self.nat;
         let sessions = |backend: lb::BackendId| nat.backend_sessions(BackendId(backend.0));
-        let Some(chosen) = service.service.choose(&flow, &mut self.balance, sessions) else {
+        // Another gateway may have had a flow seen in mid-stream: the table names the same backend
+        // there. Where no table decides nobody knows which one it was.
+        let begins = tcp_flags(transit).is_none_or(|flags| flags.syn());
+        let chosen = match begins {
+            true => service.service.choose(&flow, &mut self.balance, sessions),
+            false => service.service.named(&flow),
+        };
+        let Some(chosen) = chosen else {
+            if !begins && service.service.members().len() > 0 {
+                return Err(silent(DropReason::TcpNotSyn));
+            }
             let answer = match service.on_empty {
                 OnDeny::Reject => Answer::Unreachable,
                 OnDeny::Drop => Answer::Silence,
@@ -99,7 +109,6 @@ impl<B: PacketBuf> Worker<B> {
         let open = OpenBalanced {
             tuple: key,
             tcp: tcp_flags(transit),
-            // Another gateway may have had this flow: the table names the same backend there.
             adopt: true,
             backend,
             backend_id: BackendId(chosen.id.0),

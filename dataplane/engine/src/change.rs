@@ -3,8 +3,9 @@
 
 use nat::{Hit, Kind, Notes, SessionView, Side};
 use snapshot::Snapshot;
-use wire::{PacketBuf, Tuple};
+use wire::PacketBuf;
 
+use crate::balanced::source_pool;
 use crate::judge::{Judgement, Leave, judge};
 use crate::worker::Worker;
 
@@ -72,17 +73,24 @@ pub(crate) fn verdict(snapshot: &Snapshot, view: &SessionView) -> Option<u32> {
 
 fn balanced(snapshot: &Snapshot, view: &SessionView) -> Option<u32> {
     let key = view.original;
-    let service = snapshot.vip(key.protocol, key.destination)?.service;
+    let vip = snapshot.vip(key.protocol, key.destination)?;
+    let service = vip.service;
     let backend = service.service.backend(lb::BackendId(view.backend?.0))?;
     let same = view.vip == Some(nat::VipId(service.id().0));
     if !same || !backend.standing.keeps_sessions() || !service.admits(key.source.address) {
         return None;
     }
-    if snapshot.side_of(key.source.address) != Some(Side::Inside) {
-        return Some(0);
+    // The backend's endpoint moved with `targetPort`: replies from the old one are no backend's.
+    let at = view.reply.source;
+    if vip.endpoint(backend, key.destination.port) != at {
+        return None;
     }
-    match judge(snapshot, &Tuple { destination: view.reply.source, ..key }) {
-        Judgement::Allow { policy, .. } => Some(policy),
-        Judgement::Refuse { .. } => None,
-    }
+    let source_nat = match service.source_nat {
+        Some(number) => Some(snapshot.pool(number)?),
+        None => None,
+    };
+    let (pool, policy) = source_pool(snapshot, &key, at, source_nat).ok()?;
+    let leased = view.reply.destination.address;
+    let same_pool = pool.map(|p| p.id) == view.pool && pool.is_none_or(|p| p.position(leased).is_some());
+    same_pool.then_some(policy)
 }

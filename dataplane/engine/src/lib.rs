@@ -33,9 +33,7 @@ pub use counters::{Counters, Volume};
 pub use explain::{Asked, Explanation, Fact, Outcome};
 pub use handoff::{Tag, Task};
 pub use io::Io;
-pub use neighbours::{
-    NEXT_HOPS, Neighbour, Neighbours, NextHopId, WAITING_PER_NEXT_HOP, WAITING_TOTAL,
-};
+pub use neighbours::{NEXT_HOPS, Neighbour, Neighbours, NextHopId, WAITING_PER_NEXT_HOP, WAITING_TOTAL};
 pub use reason::{DropReason, REASONS, Stage};
 pub use steer::HOST_PORTS;
 pub use worker::{Settings, Worker};
