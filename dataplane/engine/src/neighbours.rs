@@ -6,7 +6,8 @@
 //! worker, chosen by hash, in a small bounded queue: one ARP request a second, three
 //! times, whoever asks.
 
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::Ipv4Addr;
 
 use nat::Tick;
@@ -74,7 +75,7 @@ pub struct Neighbours<B> {
     index: HashMap<(u8, Ipv4Addr), u32>,
     asking: Vec<u32>,
     /// Entries this worker resolves, by the time they are looked at again.
-    ageing: VecDeque<(Tick, u32)>,
+    ageing: BinaryHeap<Reverse<(Tick, u32)>>,
     waiting: usize,
 }
 
@@ -84,7 +85,7 @@ impl<B> Default for Neighbours<B> {
             entries: Vec::new(),
             index: HashMap::new(),
             asking: Vec::new(),
-            ageing: VecDeque::new(),
+            ageing: BinaryHeap::new(),
             waiting: 0,
         }
     }
@@ -191,11 +192,11 @@ impl<B> Neighbours<B> {
 
     /// Asks again for entries that nothing confirmed for [`STALE`].
     fn age(&mut self, now: Tick) {
-        while let Some(&(due, number)) = self.ageing.front() {
+        while let Some(&Reverse((due, number))) = self.ageing.peek() {
             if now.0 < due.0 {
                 return;
             }
-            self.ageing.pop_front();
+            self.ageing.pop();
             let Some(entry) = self.entries.get_mut(number as usize) else { continue };
             entry.ageing = false;
             if entry.mac.is_none() {
@@ -204,7 +205,7 @@ impl<B> Neighbours<B> {
             let again = entry.confirmed.0.saturating_add(STALE);
             if now.0 < again {
                 entry.ageing = true;
-                self.ageing.push_back((Tick(again), number));
+                self.ageing.push(Reverse((Tick(again), number)));
             } else {
                 self.ask(NextHopId(number), now);
             }
@@ -234,7 +235,7 @@ impl<B> Neighbours<B> {
         entry.confirmed = now;
         if resolver && !entry.ageing {
             entry.ageing = true;
-            self.ageing.push_back((Tick(now.0.saturating_add(STALE)), id.0));
+            self.ageing.push(Reverse((Tick(now.0.saturating_add(STALE)), id.0)));
         }
         if entry.asking {
             entry.asking = false;
