@@ -125,6 +125,10 @@ impl Reference {
         }
         let after = phase(session);
         let deadline = now.saturating_add(session.span());
+        if after != before {
+            self.closings += 1;
+            session.closed = (after == Some(Phase::Closed)).then_some(self.closings);
+        }
         if after != before || (alive && session.refresh[direction]) {
             self.sessions.set_deadline(id, deadline);
         }

@@ -18,6 +18,7 @@ mod open;
 mod policy;
 mod ports;
 mod rewrite;
+mod scarcity;
 mod sessions;
 mod tcp;
 mod view;
@@ -107,6 +108,8 @@ pub struct Reference {
     /// Backends of each service, those that left and still drain too.
     lives: BTreeMap<(Origin, Name), BTreeMap<BackendKey, Life>>,
     lives_seen: u64,
+    /// TCP sessions that changed phase so far: numbers the order in which they closed.
+    closings: u64,
     counters: BTreeMap<&'static str, u64>,
     out: Output,
     complaints: Vec<String>,

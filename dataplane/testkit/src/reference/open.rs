@@ -7,7 +7,7 @@ use wire::{Endpoint, Protocol, Transport, Tuple, toeplitz};
 
 use super::flows::{Answer, Refusal, silent, told};
 use super::judge::{Allowed, Leave};
-use super::ports::{MappingKey, Scope, Terms};
+use super::ports::{MappingKey, Scope};
 use super::sessions::{Hit, Idle, Kind, Session, Space};
 use super::tcp::{Connection, Phase, flags_valid};
 use super::view::{PoolFacts, Side};
@@ -74,6 +74,7 @@ impl Reference {
             refresh,
             tcp,
             hops: [None; 2],
+            closed: None,
             deadline: 0,
         };
         session.deadline = self.now.saturating_add(session.span());
@@ -150,9 +151,18 @@ impl Reference {
             MappingBehavior::AddressDependent => Scope::Address(key.destination.address),
             MappingBehavior::AddressAndPortDependent => Scope::Endpoint(key.destination),
         };
-        let mapping = MappingKey { pool: number, protocol: key.protocol, inside: key.source, scope };
+        let mut mapping = MappingKey { pool: number, protocol: key.protocol, inside: key.source, scope };
         let known = self.ports.mapping(&mapping).map(|m| m.outside);
-        let outside = match known {
+        let usable = known.filter(|o| {
+            let reply = leaving(&key, *o).reversed();
+            pool.addresses.contains(&o.address) && self.sessions.find(Space::Egress, &reply).is_none()
+        });
+        if known.is_some() && usable.is_none() {
+            // Another end shares that port towards this very remote: this flow goes by itself.
+            mapping.scope = Scope::Endpoint(key.destination);
+        }
+        let mut guest = false;
+        let outside = match usable {
             Some(outside) => outside,
             None => {
                 let chosen = oracle.session(Space::Egress, &key).map(|(_, reply)| reply.destination);
@@ -160,7 +170,14 @@ impl Reference {
                 if quota != 0 && self.ports.ports_of(number, who) >= quota {
                     return Err(told("quota_ports", true));
                 }
-                self.choose(&pool, pooling, mapping, who, filtering, chosen)?
+                if let Some(host) =
+                    chosen.and_then(|c| self.make_room(&pool, pooling, mapping, who, c, oracle))
+                {
+                    (mapping, guest) = (host, true);
+                    chosen.unwrap_or(key.source)
+                } else {
+                    self.choose(&pool, pooling, mapping, who, filtering, (key.destination, chosen))?
+                }
             }
         };
         let reply = leaving(&key, outside).reversed();
@@ -169,11 +186,17 @@ impl Reference {
         }
         let session = self.fresh(Kind::Snat(mapping), packet, reply, idle_of(&pool), [true, false]);
         let hit = self.sessions.insert(session);
-        self.ports.hold(&mapping, hit.0);
+        if guest {
+            self.ports.share(&mapping, hit.0);
+        } else {
+            self.ports.hold(&mapping, hit.0);
+        }
         let subscriber = self.ports.subscriber(number, who);
         subscriber.sessions += 1;
         subscriber.half_open += u32::from(half_open);
-        self.held_syns.retain(|s| s.key != reply);
+        if half_open {
+            self.held_syns.retain(|s| s.key != reply);
+        }
         Ok(hit)
     }
 
@@ -215,32 +238,24 @@ impl Reference {
         mapping: MappingKey,
         who: Ipv4Addr,
         filtering: FilteringBehavior,
-        chosen: Option<Endpoint>,
+        (remote, chosen): (Endpoint, Option<Endpoint>),
     ) -> Result<Endpoint, Refusal> {
-        let view = &self.view;
-        let reserved = |address: Ipv4Addr, port: u16| view.is_reserved(address, port);
-        let terms = Terms {
-            pool: mapping.pool,
-            addresses: &pool.addresses,
-            range: (pool.object.ports.first, pool.object.ports.last),
-            block_size: pool.object.block_size,
-            max_blocks: usize::from(pool.object.max_blocks_per_subscriber),
-            reserved: &reserved,
-            pooling,
-            rest: ticks(pool.object.port_rest),
-            bounded: !matches!(mapping.scope, Scope::Flow(..)),
-        };
-        let verdict = if ported(mapping.protocol) {
-            self.ports.judge(&terms, who, mapping.protocol, chosen)
-        } else {
-            Ok(())
-        };
-        let complaint = verdict.err().map(|e| format!("{:?} of pool {}: {e}", mapping.inside, pool.id.1.0));
-        if let Some(outside) = chosen {
-            self.ports.map(&terms, who, mapping, outside, filtering);
+        let verdict = self.with_terms(pool, pooling, &mapping, |me, terms| match ported(mapping.protocol) {
+            true => me.ports.judge(terms, who, mapping.protocol, chosen),
+            false => Ok(()),
+        });
+        if let Err(complaint) = verdict {
+            self.complain(format!("{:?} of pool {}: {complaint}", mapping.inside, pool.id.1.0));
         }
-        if let Some(complaint) = complaint {
-            self.complain(complaint);
+        match chosen {
+            Some(outside) => {
+                let mut ports = std::mem::take(&mut self.ports);
+                self.with_terms(pool, pooling, &mapping, |_, terms| {
+                    ports.map(terms, who, mapping, outside, filtering);
+                });
+                self.ports = ports;
+            }
+            None => self.check_scarcity(&mapping, who, remote),
         }
         chosen.ok_or(told(if ported(mapping.protocol) { "out_of_ports" } else { "no_translation" }, true))
     }
@@ -368,7 +383,7 @@ impl Reference {
             let found = oracle.session(Space::Ingress, &key).map(|(_, reply)| reply.destination);
             let filtering = FilteringBehavior::AddressAndPortDependent;
             let source = self
-                .choose(&pool, PoolingBehavior::Arbitrary, new, lessee, filtering, found)
+                .choose(&pool, PoolingBehavior::Arbitrary, new, lessee, filtering, (backend, found))
                 .map_err(|r| silent(r.reason))?;
             reply.destination = source;
             mapping = Some(new);

@@ -161,7 +161,8 @@ impl Ports {
         })
     }
 
-    fn used(&self, protocol: Protocol, at: Endpoint) -> bool {
+    /// Is the port in use?
+    pub(super) fn used(&self, protocol: Protocol, at: Endpoint) -> bool {
         self.by_outside.contains_key(&(protocol, at))
     }
 
@@ -192,6 +193,17 @@ impl Ports {
     fn paired(&self, terms: &Terms, who: Ipv4Addr) -> Option<Ipv4Addr> {
         let paired = self.subscribers.get(&(terms.pool, who))?.paired?;
         terms.addresses.contains(&paired).then_some(paired)
+    }
+
+    /// Mappings of a subscriber.
+    pub(super) fn of(&self, pool: PoolKey, who: Ipv4Addr) -> impl Iterator<Item = (&MappingKey, &Mapping)> {
+        self.mappings.iter().filter(move |(k, m)| k.pool == pool && m.subscriber == who)
+    }
+
+    /// Is there no port under steps 1 and 2 where they look before others' ports are taken?
+    pub(super) fn exhausted(&self, terms: &Terms, who: Ipv4Addr, protocol: Protocol) -> bool {
+        let paired = self.paired(terms, who).filter(|_| terms.pooling != PoolingBehavior::Arbitrary);
+        self.source(terms, who, protocol, &|a| paired.is_none_or(|p| p == a)).is_none()
     }
 
     /// Where a port may come from under steps 1 and 2 for addresses that `which` admits: `Some(true)` from
@@ -231,6 +243,10 @@ impl Ports {
         let strict = terms.pooling != PoolingBehavior::Arbitrary;
         let near = |a: Ipv4Addr| !strict || paired.is_none_or(|p| p == a);
         let far = |a: Ipv4Addr| !near(a);
+        let stays = terms.pooling == PoolingBehavior::PairedStrict;
+        if let Some(port) = chosen.filter(|c| stays && far(c.address)) {
+            return Err(format!("{port} is not on {who}'s only address"));
+        }
         let Some(port) = chosen else {
             let more = terms.pooling == PoolingBehavior::Paired;
             let found = self.source(terms, who, protocol, &near).is_some()

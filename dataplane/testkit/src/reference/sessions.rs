@@ -107,6 +107,8 @@ pub(super) struct Session {
     pub(super) tcp: Option<Connection>,
     /// Next hops, once known.
     pub(super) hops: [Option<Hop>; 2],
+    /// Since when it is closed, in the order in which sessions closed.
+    pub(super) closed: Option<u64>,
     /// When it ends.
     pub(super) deadline: u32,
 }
