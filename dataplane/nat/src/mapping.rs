@@ -75,6 +75,10 @@ struct Record {
 
 plain_struct!(Record { inside_port: u16, outside_port: u16, block: u32, uses: u32, sole: u32 });
 
+/// Octets of a mapping.
+#[cfg(test)]
+pub(crate) const RECORD: usize = size_of::<Record>();
+
 const USES: u32 = (1 << 24) - 1;
 
 impl Record {

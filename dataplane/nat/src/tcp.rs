@@ -10,7 +10,7 @@
 //! 3. RST (with `position = seq`): valid when in window; while the peer has acknowledged nothing, valid when it has ACK
 //!    with `ack == end[peer]` and the peer has sent a SYN (RFC 9293 §3.10.7.3). A valid one closes the
 //!    session, another changes nothing (RFC 7857 §2.2).
-//! 4. SYN without ACK: on a closed session it starts anew (RFC 7857 §2.3 allows no shorter way);
+//! 4. SYN without ACK: on a closed session it starts anew, on the same mapping;
 //!    while opening it sets `end = seq + 1` of its side, unless that SYN was acknowledged. Both sides
 //!    may send one (simultaneous open, RFC 5382 REQ-2). Later it changes nothing.
 //! 5. SYN with ACK: the same while opening, then its ACK counts. On a closed session nothing.
@@ -232,4 +232,117 @@ impl Tcp {
 #[inline]
 const fn is_after(a: u32, b: u32) -> bool {
     a.wrapping_sub(b) as i32 > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn segment(flags: u8, seq: u32, ack: u32, window: u16, payload: u16) -> TcpSummary {
+        TcpSummary { flags: TcpFlags(flags), seq, ack, window, header: 20, payload }
+    }
+
+    const O: Direction = Direction::Original;
+    const R: Direction = Direction::Reply;
+    const F: u8 = 1;
+    const S: u8 = 2;
+    const RST: u8 = 4;
+    const A: u8 = 16;
+
+    /// A handshake with these scales and a window of 10 each after it.
+    fn established(scales: [Option<u8>; 2]) -> Tcp {
+        let mut tcp = Tcp::default();
+        tcp.follow(O, &segment(S, 100, 0, 10, 0), || scales[0]);
+        tcp.follow(R, &segment(S | A, 500, 101, 10, 0), || scales[1]);
+        tcp.follow(O, &segment(A, 101, 501, 10, 0), || None);
+        tcp.follow(R, &segment(A, 501, 101, 10, 0), || None);
+        assert_eq!(tcp.phase(), TcpPhase::Established);
+        tcp
+    }
+
+    #[test]
+    fn windows_are_scaled_when_both_syns_say_so_and_not_otherwise() {
+        for (scales, edge) in [([Some(3), Some(7)], 501 + 80), ([Some(3), None], 511), ([None, None], 511)] {
+            for (seq, valid) in [(edge, true), (edge + 1, false)] {
+                let mut tcp = established(scales);
+                assert_eq!(tcp.follow(R, &segment(RST, seq, 0, 0, 0), || None), valid, "{scales:?} {seq}");
+                assert_eq!(tcp.phase() == TcpPhase::Closed, valid);
+            }
+        }
+    }
+
+    #[test]
+    fn the_window_of_a_syn_itself_is_never_scaled() {
+        let mut tcp = Tcp::default();
+        tcp.follow(O, &segment(S, 100, 0, 10, 0), || Some(14));
+        tcp.follow(R, &segment(S | A, 500, 101, 10, 0), || Some(14));
+        // The reply's SYN said: 101 to 111.
+        assert!(!tcp.follow(O, &segment(RST, 112, 0, 0, 0), || None));
+        assert!(tcp.follow(O, &segment(RST, 111, 0, 0, 0), || None));
+    }
+
+    #[test]
+    fn an_acknowledgement_of_what_was_never_sent_moves_nothing() {
+        let mut tcp = established([None, None]);
+        tcp.follow(R, &segment(A, 501, 5000, 60_000, 0), || None);
+        assert!(!tcp.follow(O, &segment(RST, 5000, 0, 0, 0), || None));
+        assert_eq!(tcp.phase(), TcpPhase::Established);
+    }
+
+    #[test]
+    fn a_syn_retransmitted_with_another_number_counts_with_that() {
+        let mut tcp = Tcp::default();
+        tcp.follow(O, &segment(S, 100, 0, 10, 0), || None);
+        tcp.follow(O, &segment(S, 90_000_000, 0, 10, 0), || None);
+        tcp.follow(R, &segment(S | A, 500, 101, 10, 0), || None);
+        assert_eq!(tcp.phase(), TcpPhase::Opening);
+        tcp.follow(R, &segment(S | A, 500, 90_000_001, 10, 0), || None);
+        tcp.follow(O, &segment(A, 90_000_001, 501, 10, 0), || None);
+        assert_eq!(tcp.phase(), TcpPhase::Established);
+    }
+
+    #[test]
+    fn data_on_a_syn_is_acknowledged_with_it() {
+        // TCP Fast Open, RFC 7413.
+        let mut tcp = Tcp::default();
+        tcp.follow(O, &segment(S, 100, 0, 10, 200), || None);
+        tcp.follow(R, &segment(S | A, 500, 301, 1000, 0), || None);
+        tcp.follow(O, &segment(A, 301, 501, 1000, 0), || None);
+        assert_eq!(tcp.phase(), TcpPhase::Established);
+        assert!(tcp.follow(O, &segment(RST, 301, 0, 0, 0), || None));
+    }
+
+    /// A segment relative to both sides' first numbers.
+    type Relative = (bool, u8, u32, u32, u16, u16);
+
+    fn relative() -> impl Strategy<Value = Relative> {
+        let flags = prop::sample::select(vec![S, S | A, A, A, A, F | A, F | A, RST, RST | A]);
+        let number = prop_oneof![4 => 0u32..12, 1 => Just(70_000u32), 1 => Just(u32::MAX - 3)];
+        (any::<bool>(), flags, number.clone(), number, 0u16..12, 0u16..4)
+    }
+
+    proptest! {
+        #[test]
+        fn what_counts_are_distances_and_not_where_numbers_begin(
+            segments in prop::collection::vec(relative(), 1..60),
+            begin in any::<[u32; 2]>(),
+            adopted in any::<bool>(),
+        ) {
+            let start = if adopted { Tcp::adopted() } else { Tcp::default() };
+            let (mut here, mut there) = (start, start);
+            for (reply, flags, seq, ack, window, payload) in segments {
+                let (direction, own, other) = if reply { (R, begin[1], begin[0]) } else { (O, begin[0], begin[1]) };
+                let before = here.phase();
+                let a = here.follow(direction, &segment(flags, seq, ack, window, payload), || Some(1));
+                let moved = segment(flags, seq.wrapping_add(own), ack.wrapping_add(other), window, payload);
+                let b = there.follow(direction, &moved, || Some(1));
+                prop_assert_eq!((a, here.phase()), (b, there.phase()));
+                // Phases go on in order; only a SYN begins anew.
+                let after = here.phase();
+                prop_assert!(after as u8 >= before as u8 || (before == TcpPhase::Closed && flags == S));
+            }
+        }
+    }
 }

@@ -282,3 +282,20 @@ impl Nat {
         self.ports.worker()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_session_with_a_mapping_of_its_own_has_room_in_a_hundred_and_twenty_eight_octets() {
+        // What a UDP session touches, at tables as full as their limits; TCP state and permissions apart.
+        let n = 100_000u32;
+        let index =
+            |entries: u32| crate::index::Index::for_entries(entries as usize).bytes() as f64 / f64::from(n);
+        let records =
+            size_of::<crate::record::Session>() + size_of::<crate::record::Cold>() + crate::mapping::RECORD;
+        // A block of 512 ports: four bitmaps and its head, half of its ports in use.
+        let block = f64::from(4 * 512 / 8 + 40) / 256.0;
+        let all = records as f64 + 2.0 * index(2 * n) + block;
+        assert!(all <= 128.0, "{all}");
+    }
+}

@@ -89,7 +89,7 @@ fn reserved(pool: &Pool, range: std::ops::RangeInclusive<u16>) -> Arc<Pool> {
         .iter()
         .map(|a| PoolAddress {
             address: a.address,
-            leases: Arc::new(a.leases.with_reserved(&[range.clone()])),
+            leases: Arc::new(a.leases.with_reserved(std::slice::from_ref(&range))),
         })
         .collect();
     Arc::new(Pool { id: pool.id, settings: pool.settings, addresses })
