@@ -6,16 +6,22 @@ use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
+/// The oldest release whose headers the shim is written against.
+const OLDEST: &str = "22.11";
+
+/// What is called directly. Of the 60 libraries that pkg-config names no more are needed, and
+/// drivers are plug-ins that EAL loads by itself: only `net_ring` has a function of its own.
+const LIBRARIES: &[&str] = &["rte_eal", "rte_ethdev", "rte_mbuf", "rte_mempool", "rte_ring", "rte_net_ring"];
+
 /// The functions that Rust calls as they are; the static inlines come from the shim.
 const FUNCTIONS: &[&str] = &[
     "rte_eal_init",
+    "rte_eal_get_runtime_dir",
     "rte_eal_has_hugepages",
     "rte_version",
     "rte_strerror",
-    "rte_openlog_stream",
     "rte_log_set_global_level",
     "rte_log_set_level_pattern",
-    "rte_log_cur_msg_loglevel",
     "rte_thread_register",
     "rte_thread_unregister",
     "rte_socket_count",
@@ -28,6 +34,9 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_dev_get_name_by_port",
     "rte_eth_dev_get_port_by_name",
     "rte_eth_dev_get_mtu",
+    "rte_eth_dev_rx_intr_ctl_q_get_fd",
+    "rte_eth_dev_rx_intr_disable",
+    "rte_eth_dev_rx_intr_enable",
     "rte_eth_dev_set_mtu",
     "rte_eth_dev_socket_id",
     "rte_eth_dev_start",
@@ -43,6 +52,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_xstats_get_names",
     "rte_mbuf_dynfield_register",
     "rte_mempool_avail_count",
+    "rte_mempool_free",
     "rte_mempool_in_use_count",
     "rte_pktmbuf_pool_create",
     "rte_ring_create",
@@ -58,11 +68,7 @@ fn main() {
     for path in ["build.rs", "csrc/shim.h", "csrc/shim.c"] {
         println!("cargo:rerun-if-changed={path}");
     }
-    // Prints the libraries and where they lie; drivers load themselves as plug-ins.
-    if let Err(error) = pkg_config::Config::new().probe("libdpdk") {
-        panic!("libdpdk was not found: install the Debian packages `libdpdk-dev` and `pkg-config` ({error})");
-    }
-    println!("cargo:rustc-link-lib=rte_net_ring");
+    link();
     let cflags = cflags();
 
     let mut cc = cc::Build::new();
@@ -97,9 +103,15 @@ fn main() {
     for name in TYPES {
         builder = builder.allowlist_type(name);
     }
-    let bindings = match builder.generate() {
-        Ok(bindings) => bindings,
-        Err(error) => panic!(
+    // libclang is loaded now, and bindgen panics when there is none.
+    let generated = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| builder.generate()));
+    let bindings = match generated {
+        Ok(Ok(bindings)) => bindings,
+        Err(_) => panic!(
+            "libclang does not load: install the Debian packages `libclang1-14` and `libclang-common-14-dev` \
+             (or newer ones of one version)"
+        ),
+        Ok(Err(error)) => panic!(
             "bindgen could not read DPDK's headers: install the Debian packages `libclang1-14`, \
              `libclang-common-14-dev` (or newer ones of one version) and `libdpdk-dev` ({error})"
         ),
@@ -108,10 +120,32 @@ fn main() {
     bindings.write_to_file(&out).unwrap_or_else(|error| panic!("cannot write {}: {error}", out.display()));
 }
 
+/// Finds the libraries and has them linked.
+fn link() {
+    let found = pkg_config::Config::new().atleast_version(OLDEST).cargo_metadata(false).probe("libdpdk");
+    let dpdk = match found {
+        Ok(dpdk) => dpdk,
+        Err(error @ pkg_config::Error::Command { .. }) => {
+            panic!("pkg-config does not run: install the Debian package `pkg-config` ({error})")
+        }
+        Err(error) => panic!(
+            "DPDK {OLDEST} or newer was not found: install the Debian packages `libdpdk-dev` and `pkg-config` ({error})"
+        ),
+    };
+    for path in dpdk.link_paths {
+        println!("cargo:rustc-link-search=native={}", path.display());
+    }
+    for library in LIBRARIES {
+        println!("cargo:rustc-link-lib=dylib={library}");
+    }
+}
+
 /// DPDK's own compiler flags: include paths, `-include rte_config.h` and the instruction set
 /// its inlines need, which the `pkg-config` crate does not hand out.
 fn cflags() -> Vec<String> {
-    println!("cargo:rerun-if-env-changed=PKG_CONFIG");
+    for variable in ["PKG_CONFIG", "PKG_CONFIG_PATH", "PKG_CONFIG_LIBDIR"] {
+        println!("cargo:rerun-if-env-changed={variable}");
+    }
     let program = env::var("PKG_CONFIG").unwrap_or_else(|_| "pkg-config".into());
     let output = Command::new(&program).args(["--cflags", "libdpdk"]).output();
     match output {

@@ -1,3 +1,7 @@
+/* fopencookie */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include "shim.h"
 
 #include <stddef.h>
@@ -22,34 +26,32 @@ AT(hash, 44);
 AT(buf_len, 54);
 AT(pool, 56);
 AT(tx_offload, 72);
+/* rte_mbuf::tag is at 96, within its 36 octets. */
+AT(dynfield1, 92);
 _Static_assert(sizeof(struct rte_mbuf) == 128, "rte_mbuf has another size: adapt src/lib.rs");
 /* src/lib.rs packs l2_len and l3_len by these widths, lowest bits first. */
 _Static_assert(RTE_MBUF_L2_LEN_BITS == 7 && RTE_MBUF_L3_LEN_BITS == 9, "rte_mbuf.tx_offload has other fields");
 
-const uint64_t SHIM_RX_OFFLOAD_IPV4_CKSUM = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
-const uint64_t SHIM_RX_OFFLOAD_UDP_CKSUM = RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
-const uint64_t SHIM_RX_OFFLOAD_TCP_CKSUM = RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
-const uint64_t SHIM_RX_OFFLOAD_RSS_HASH = RTE_ETH_RX_OFFLOAD_RSS_HASH;
-const uint64_t SHIM_TX_OFFLOAD_IPV4_CKSUM = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
-const uint64_t SHIM_TX_OFFLOAD_UDP_CKSUM = RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
-const uint64_t SHIM_TX_OFFLOAD_TCP_CKSUM = RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
-const uint64_t SHIM_RSS_IP = RTE_ETH_RSS_IP;
-const uint64_t SHIM_RSS_UDP = RTE_ETH_RSS_UDP;
-const uint64_t SHIM_RSS_TCP = RTE_ETH_RSS_TCP;
-const uint64_t SHIM_RSS_L3_SRC_ONLY = RTE_ETH_RSS_L3_SRC_ONLY;
 
-const uint64_t SHIM_MBUF_RX_RSS_HASH = RTE_MBUF_F_RX_RSS_HASH;
-const uint64_t SHIM_MBUF_RX_IP_CKSUM_MASK = RTE_MBUF_F_RX_IP_CKSUM_MASK;
-const uint64_t SHIM_MBUF_RX_IP_CKSUM_GOOD = RTE_MBUF_F_RX_IP_CKSUM_GOOD;
-const uint64_t SHIM_MBUF_RX_IP_CKSUM_BAD = RTE_MBUF_F_RX_IP_CKSUM_BAD;
-const uint64_t SHIM_MBUF_RX_L4_CKSUM_MASK = RTE_MBUF_F_RX_L4_CKSUM_MASK;
-const uint64_t SHIM_MBUF_RX_L4_CKSUM_GOOD = RTE_MBUF_F_RX_L4_CKSUM_GOOD;
-const uint64_t SHIM_MBUF_RX_L4_CKSUM_BAD = RTE_MBUF_F_RX_L4_CKSUM_BAD;
-const uint64_t SHIM_MBUF_TX_IPV4 = RTE_MBUF_F_TX_IPV4;
-const uint64_t SHIM_MBUF_TX_IP_CKSUM = RTE_MBUF_F_TX_IP_CKSUM;
-const uint64_t SHIM_MBUF_TX_L4_MASK = RTE_MBUF_F_TX_L4_MASK;
-const uint64_t SHIM_MBUF_TX_TCP_CKSUM = RTE_MBUF_F_TX_TCP_CKSUM;
-const uint64_t SHIM_MBUF_TX_UDP_CKSUM = RTE_MBUF_F_TX_UDP_CKSUM;
+
+static shim_log_line log_line;
+
+static ssize_t log_write(void *cookie, const char *text, size_t length)
+{
+	(void)cookie;
+	log_line((uint32_t)rte_log_cur_msg_loglevel(), text, length);
+	return (ssize_t)length;
+}
+
+int shim_log_to(shim_log_line line)
+{
+	cookie_io_functions_t functions = {.write = log_write};
+	log_line = line;
+	FILE *stream = fopencookie(NULL, "w", functions);
+	if (stream == NULL)
+		return -1;
+	return rte_openlog_stream(stream);
+}
 
 int shim_errno(void) { return rte_errno; }
 uint64_t shim_rdtsc(void) { return rte_rdtsc(); }
@@ -92,6 +94,8 @@ int shim_port_configure(uint16_t port, const struct shim_port_conf *conf)
 	/* The driver copies the key; the structure merely lacks the const. */
 	c.rx_adv_conf.rss_conf.rss_key = (uint8_t *)(uintptr_t)conf->rss_key;
 	c.rx_adv_conf.rss_conf.rss_key_len = conf->rss_key_len;
+	c.rxmode.mtu = conf->mtu;
+	c.intr_conf.rxq = conf->rx_interrupts ? 1 : 0;
 	return rte_eth_dev_configure(port, conf->rx_queues, conf->tx_queues, &c);
 }
 
@@ -132,6 +136,58 @@ int shim_port_mac(uint16_t port, uint8_t out[6])
 	return rc;
 }
 
+int shim_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, unsigned int socket, struct rte_mempool *pool)
+{
+	return rte_eth_rx_queue_setup(port, queue, descriptors, socket, NULL, pool);
+}
+
+int shim_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, unsigned int socket, uint64_t offloads)
+{
+	struct rte_eth_dev_info info;
+	int rc = rte_eth_dev_info_get(port, &info);
+	if (rc != 0)
+		return rc;
+	info.default_txconf.offloads = offloads;
+	return rte_eth_tx_queue_setup(port, queue, descriptors, socket, &info.default_txconf);
+}
+
+int shim_reta_spread(uint16_t port, uint16_t reta_size, uint16_t queues)
+{
+	struct rte_eth_rss_reta_entry64 reta[RTE_ETH_RSS_RETA_SIZE_512 / RTE_ETH_RETA_GROUP_SIZE];
+	if (queues == 0 || reta_size > RTE_ETH_RSS_RETA_SIZE_512)
+		return -EINVAL;
+	memset(reta, 0, sizeof(reta));
+	for (uint16_t i = 0; i < reta_size; i++) {
+		reta[i / RTE_ETH_RETA_GROUP_SIZE].mask |= UINT64_C(1) << (i % RTE_ETH_RETA_GROUP_SIZE);
+		reta[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE] = i % queues;
+	}
+	return rte_eth_dev_rss_reta_update(port, reta, reta_size);
+}
+
+static __rte_noinline uint16_t join_segments(struct rte_mbuf **mbufs, uint16_t count, uint64_t *too_long)
+{
+	uint16_t kept = 0;
+	for (uint16_t i = 0; i < count; i++) {
+		struct rte_mbuf *mbuf = mbufs[i];
+		if (mbuf->nb_segs != 1 && rte_pktmbuf_linearize(mbuf) != 0) {
+			rte_pktmbuf_free(mbuf);
+			++*too_long;
+			continue;
+		}
+		mbufs[kept++] = mbuf;
+	}
+	return kept;
+}
+
+uint16_t shim_rx_burst_joined(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count, uint64_t *too_long)
+{
+	uint16_t received = rte_eth_rx_burst(port, queue, mbufs, count);
+	uint16_t segments = 1;
+	for (uint16_t i = 0; i < received; i++)
+		segments |= mbufs[i]->nb_segs;
+	return likely(segments == 1) ? received : join_segments(mbufs, received, too_long);
+}
+
 uint16_t shim_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count)
 {
 	return rte_eth_rx_burst(port, queue, mbufs, count);
@@ -155,6 +211,14 @@ int shim_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **mbufs, unsi
 }
 
 void shim_mbuf_free(struct rte_mbuf *mbuf) { rte_pktmbuf_free(mbuf); }
+void shim_mbuf_free_bulk(struct rte_mbuf **mbufs, unsigned int count) { rte_pktmbuf_free_bulk(mbufs, count); }
+
+int shim_mbuf_claim_tag(size_t offset)
+{
+	static const struct rte_mbuf_dynfield tag = {.name = "sluice_tag", .size = 8, .align = 8};
+	return rte_mbuf_dynfield_register_offset(&tag, offset) == (int)offset ? 0 : -1;
+}
+
 uint16_t shim_mbuf_refcnt(const struct rte_mbuf *mbuf) { return rte_mbuf_refcnt_read(mbuf); }
 
 unsigned int shim_ring_enqueue_burst(struct rte_ring *ring, struct rte_mbuf **mbufs, unsigned int count)
@@ -167,5 +231,22 @@ unsigned int shim_ring_dequeue_burst(struct rte_ring *ring, struct rte_mbuf **mb
 	return rte_ring_dequeue_burst(ring, (void **)mbufs, count, NULL);
 }
 
+unsigned int shim_ring_sp_enqueue(struct rte_ring *ring, struct rte_mbuf **mbufs, unsigned int count)
+{
+	return rte_ring_sp_enqueue_burst(ring, (void *const *)mbufs, count, NULL);
+}
+
+unsigned int shim_ring_sc_dequeue(struct rte_ring *ring, struct rte_mbuf **mbufs, unsigned int count)
+{
+	return rte_ring_sc_dequeue_burst(ring, (void **)mbufs, count, NULL);
+}
+
 unsigned int shim_ring_count(const struct rte_ring *ring) { return rte_ring_count(ring); }
 unsigned int shim_ring_capacity(const struct rte_ring *ring) { return rte_ring_get_capacity(ring); }
+
+uint32_t shim_mempool_size(const struct rte_mempool *pool) { return pool->size; }
+
+uint32_t shim_mempool_element_size(const struct rte_mempool *pool)
+{
+	return pool->header_size + pool->elt_size + pool->trailer_size;
+}

@@ -7,6 +7,7 @@
 #define SLUICE_SHIM_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -52,6 +53,10 @@ struct shim_port_conf {
 	uint64_t rss_types;
 	const uint8_t *rss_key;
 	uint8_t rss_key_len;
+	/* 0: the driver's own */
+	uint32_t mtu;
+	/* Asks for a descriptor to wait on for each receive queue (net_tap has them). */
+	bool rx_interrupts;
 };
 
 /* rte_eth_link, flat. */
@@ -73,31 +78,41 @@ struct shim_stats {
 	uint64_t rx_no_mbuf;
 };
 
-extern const uint64_t SHIM_RX_OFFLOAD_IPV4_CKSUM;
-extern const uint64_t SHIM_RX_OFFLOAD_UDP_CKSUM;
-extern const uint64_t SHIM_RX_OFFLOAD_TCP_CKSUM;
-extern const uint64_t SHIM_RX_OFFLOAD_RSS_HASH;
-extern const uint64_t SHIM_TX_OFFLOAD_IPV4_CKSUM;
-extern const uint64_t SHIM_TX_OFFLOAD_UDP_CKSUM;
-extern const uint64_t SHIM_TX_OFFLOAD_TCP_CKSUM;
-extern const uint64_t SHIM_RSS_IP;
-extern const uint64_t SHIM_RSS_UDP;
-extern const uint64_t SHIM_RSS_TCP;
-extern const uint64_t SHIM_RSS_L3_SRC_ONLY;
+/* RTE_BIT64 macros, which bindgen drops without a word; as variables it gives them as constants. */
+static const uint64_t SHIM_RX_OFFLOAD_IPV4_CKSUM = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
+static const uint64_t SHIM_RX_OFFLOAD_UDP_CKSUM = RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
+static const uint64_t SHIM_RX_OFFLOAD_TCP_CKSUM = RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
+static const uint64_t SHIM_RX_OFFLOAD_RSS_HASH = RTE_ETH_RX_OFFLOAD_RSS_HASH;
+static const uint64_t SHIM_TX_OFFLOAD_IPV4_CKSUM = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
+static const uint64_t SHIM_TX_OFFLOAD_UDP_CKSUM = RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+static const uint64_t SHIM_TX_OFFLOAD_TCP_CKSUM = RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
+static const uint64_t SHIM_RSS_IP = RTE_ETH_RSS_IP;
+static const uint64_t SHIM_RSS_UDP = RTE_ETH_RSS_UDP;
+static const uint64_t SHIM_RSS_TCP = RTE_ETH_RSS_TCP;
+static const uint64_t SHIM_RSS_L3_SRC_ONLY = RTE_ETH_RSS_L3_SRC_ONLY;
+static const uint64_t SHIM_RSS_L4_SRC_ONLY = RTE_ETH_RSS_L4_SRC_ONLY;
+static const uint32_t SHIM_RING_F_EXACT_SZ = RING_F_EXACT_SZ;
 
 /* The flags and masks of rte_mbuf::ol_flags that the packet path reads or writes. */
-extern const uint64_t SHIM_MBUF_RX_RSS_HASH;
-extern const uint64_t SHIM_MBUF_RX_IP_CKSUM_MASK;
-extern const uint64_t SHIM_MBUF_RX_IP_CKSUM_GOOD;
-extern const uint64_t SHIM_MBUF_RX_IP_CKSUM_BAD;
-extern const uint64_t SHIM_MBUF_RX_L4_CKSUM_MASK;
-extern const uint64_t SHIM_MBUF_RX_L4_CKSUM_GOOD;
-extern const uint64_t SHIM_MBUF_RX_L4_CKSUM_BAD;
-extern const uint64_t SHIM_MBUF_TX_IPV4;
-extern const uint64_t SHIM_MBUF_TX_IP_CKSUM;
-extern const uint64_t SHIM_MBUF_TX_L4_MASK;
-extern const uint64_t SHIM_MBUF_TX_TCP_CKSUM;
-extern const uint64_t SHIM_MBUF_TX_UDP_CKSUM;
+static const uint64_t SHIM_MBUF_RX_RSS_HASH = RTE_MBUF_F_RX_RSS_HASH;
+static const uint64_t SHIM_MBUF_RX_IP_CKSUM_MASK = RTE_MBUF_F_RX_IP_CKSUM_MASK;
+static const uint64_t SHIM_MBUF_RX_IP_CKSUM_GOOD = RTE_MBUF_F_RX_IP_CKSUM_GOOD;
+static const uint64_t SHIM_MBUF_RX_IP_CKSUM_BAD = RTE_MBUF_F_RX_IP_CKSUM_BAD;
+static const uint64_t SHIM_MBUF_RX_L4_CKSUM_MASK = RTE_MBUF_F_RX_L4_CKSUM_MASK;
+static const uint64_t SHIM_MBUF_RX_L4_CKSUM_GOOD = RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+static const uint64_t SHIM_MBUF_RX_L4_CKSUM_BAD = RTE_MBUF_F_RX_L4_CKSUM_BAD;
+static const uint64_t SHIM_MBUF_TX_IPV4 = RTE_MBUF_F_TX_IPV4;
+static const uint64_t SHIM_MBUF_TX_IP_CKSUM = RTE_MBUF_F_TX_IP_CKSUM;
+static const uint64_t SHIM_MBUF_TX_L4_MASK = RTE_MBUF_F_TX_L4_MASK;
+static const uint64_t SHIM_MBUF_TX_TCP_CKSUM = RTE_MBUF_F_TX_TCP_CKSUM;
+static const uint64_t SHIM_MBUF_TX_UDP_CKSUM = RTE_MBUF_F_TX_UDP_CKSUM;
+
+/*
+ * Sends DPDK's log to `line` instead of stderr: the level (RTE_LOG_ERR...) and the text, which
+ * is not terminated. Call it before rte_eal_init. Returns 0, or -1 with errno set.
+ */
+typedef void (*shim_log_line)(uint32_t level, const char *text, size_t length);
+int shim_log_to(shim_log_line line);
 
 int shim_errno(void);
 uint64_t shim_rdtsc(void);
@@ -110,6 +125,16 @@ int shim_port_link(uint16_t port, struct shim_link *out);
 int shim_port_stats(uint16_t port, struct shim_stats *out);
 int shim_port_mac(uint16_t port, uint8_t out[6]);
 
+int shim_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, unsigned int socket, struct rte_mempool *pool);
+int shim_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, unsigned int socket, uint64_t offloads);
+/* Points the entries of the redirection table at queues 0 to queues - 1 in turn. */
+int shim_reta_spread(uint16_t port, uint16_t reta_size, uint16_t queues);
+
+/*
+ * Gives packets of one segment only: some drivers split what is longer than an mbuf. Those are
+ * joined where one mbuf holds them; the others are freed and counted in `*too_long`.
+ */
+uint16_t shim_rx_burst_joined(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count, uint64_t *too_long);
 uint16_t shim_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
 uint16_t shim_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
 uint16_t shim_tx_prepare(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
@@ -117,11 +142,21 @@ uint16_t shim_tx_prepare(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs,
 struct rte_mbuf *shim_mbuf_alloc(struct rte_mempool *pool);
 int shim_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **mbufs, unsigned int count);
 void shim_mbuf_free(struct rte_mbuf *mbuf);
+void shim_mbuf_free_bulk(struct rte_mbuf **mbufs, unsigned int count);
+/* Takes the 8 octets of the dynamic area at `offset` for rte_mbuf::tag; -1 when others have them. Once, after init. */
+int shim_mbuf_claim_tag(size_t offset);
 uint16_t shim_mbuf_refcnt(const struct rte_mbuf *mbuf);
 
 unsigned int shim_ring_enqueue_burst(struct rte_ring *ring, struct rte_mbuf **mbufs, unsigned int count);
 unsigned int shim_ring_dequeue_burst(struct rte_ring *ring, struct rte_mbuf **mbufs, unsigned int count);
+/* The same for a ring with one producer and one consumer: no compare-and-swap. */
+unsigned int shim_ring_sp_enqueue(struct rte_ring *ring, struct rte_mbuf **mbufs, unsigned int count);
+unsigned int shim_ring_sc_dequeue(struct rte_ring *ring, struct rte_mbuf **mbufs, unsigned int count);
 unsigned int shim_ring_count(const struct rte_ring *ring);
 unsigned int shim_ring_capacity(const struct rte_ring *ring);
+
+uint32_t shim_mempool_size(const struct rte_mempool *pool);
+/* Octets of an element, its header and trailer included: what an AF_XDP chunk is cut from. */
+uint32_t shim_mempool_element_size(const struct rte_mempool *pool);
 
 #endif

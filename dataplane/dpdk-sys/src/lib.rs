@@ -16,7 +16,7 @@ macro_rules! opaque {
     )*};
 }
 
-opaque!(rte_mempool rte_ring rte_device rte_eth_rxconf rte_eth_txconf FILE);
+opaque!(rte_mempool rte_ring rte_device rte_eth_rxconf rte_eth_txconf);
 
 /// A packet buffer's header, by hand: the fields the packet path touches. `csrc/shim.c`
 /// asserts every offset against the headers.
@@ -42,8 +42,14 @@ pub struct rte_mbuf {
     _next_or_dynfield: u64,
     /// `l2_len` in the lowest [`MBUF_L2_LEN_BITS`], `l3_len` above it.
     pub tx_offload: u64,
-    _rest: [u8; 48],
+    _shared_info_priv_size_timesync: [u8; 16],
+    /// Eight octets of the dynamic area, once [`shim_mbuf_claim_tag`] has been given [`MBUF_TAG_OFFSET`].
+    pub tag: u64,
+    _dynfield1_rest: [u8; 24],
 }
+
+/// Where [`rte_mbuf::tag`] lies.
+pub const MBUF_TAG_OFFSET: usize = std::mem::offset_of!(rte_mbuf, tag);
 
 pub const MBUF_L2_LEN_BITS: u32 = 7;
 pub const MBUF_L3_LEN_BITS: u32 = 9;
@@ -61,12 +67,13 @@ const _: () = {
     assert!(offset_of!(rte_mbuf, buf_len) == 54);
     assert!(offset_of!(rte_mbuf, pool) == 56);
     assert!(offset_of!(rte_mbuf, tx_offload) == 72);
+    assert!(MBUF_TAG_OFFSET == 96);
 };
 
 // Generated: bitfield accessors come without safety comments.
 #[allow(clippy::all, clippy::undocumented_unsafe_blocks, unreachable_pub, unsafe_op_in_unsafe_fn)]
 mod generated {
-    use super::{FILE, rte_device, rte_eth_rxconf, rte_eth_txconf, rte_mbuf, rte_mempool, rte_ring};
+    use super::{rte_device, rte_eth_rxconf, rte_eth_txconf, rte_mbuf, rte_mempool, rte_ring};
 
     include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
 }
