@@ -96,16 +96,16 @@ pub(crate) struct OutsideAddress {
 
 impl OutsideAddress {
     fn new(address: Ipv4Addr, leases: Arc<LeaseTable>, pool: u32) -> Self {
-        let layout = leases.layout();
-        let blocks = usize::from(layout.blocks());
-        let words = usize::from(layout.size() / 64) * MAPS * blocks;
-        OutsideAddress {
-            address,
-            leases,
-            pool,
-            blocks: vec![Block::default(); blocks],
-            words: vec![0; words],
-            leased: 0,
+        OutsideAddress { address, leases, pool, blocks: Vec::new(), words: Vec::new(), leased: 0 }
+    }
+
+    /// Makes room for blocks at the first lease, not when a pool of thousands of addresses is configured.
+    fn make_room(&mut self) {
+        if self.blocks.is_empty() {
+            let layout = self.leases.layout();
+            let blocks = usize::from(layout.blocks());
+            self.blocks = vec![Block::default(); blocks];
+            self.words = vec![0; usize::from(layout.size() / 64) * MAPS * blocks];
         }
     }
 
@@ -256,6 +256,7 @@ impl Addresses {
         let worker = self.worker;
         let held = self.get_mut(slot)?;
         let block = held.leases.lease(worker, start)?;
+        held.make_room();
         held.leased += 1;
         if let Some(b) = held.blocks.get_mut(usize::from(block)) {
             *b = Block {
@@ -271,13 +272,11 @@ impl Addresses {
         Some(BlockId::new(slot, block))
     }
 
-    /// Takes the whole address for a protocol without ports towards a remote.
-    pub(crate) fn lease_remote(&mut self, slot: u32, protocol: Protocol, remote: Ipv4Addr) -> bool {
-        let worker = self.worker;
-        let Some(held) = self.get_mut(slot) else { return false };
-        let leased = held.leases.lease_remote(worker, protocol, remote);
-        held.leased += u32::from(leased);
-        leased
+    /// One more session has the whole address for a protocol without ports towards its remote.
+    pub(crate) fn hold(&mut self, slot: u32) {
+        if let Some(held) = self.get_mut(slot) {
+            held.leased += 1;
+        }
     }
 
     /// Gives that back.

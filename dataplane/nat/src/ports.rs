@@ -10,11 +10,15 @@
 //! 3. TCP: the port of *its longest closed session* (see `nat::acquire`).
 //! 4. TCP: *sharing* a port of its own towards another remote (RFC 7857 §3; see `nat::acquire`).
 //!
-//! `Paired` takes 1 and 2 on the paired address, and after 4 goes on with 1 and 2 on the others, these in
-//! the pool's order from the drawn one, cyclically. `PairedStrict` stops before that, and takes 3 and 4 on
-//! the paired address alone. `Arbitrary` takes 1 and 2 on any address, in that same order.
+//! `Paired` takes 1 and 2 on the paired address, and after 4 goes on with 1 and 2 on the others.
+//! `PairedStrict` stops before that, and takes 3 and 4 on the paired address alone. `Arbitrary` takes 1 and 2
+//! on any address. Where several addresses may give a new block, they are tried in the pool's order
+//! from the drawn one, cyclically.
 //! A subscriber without a paired address (or whose address left the pool) is paired with that of
-//! the first block it leases then, addresses tried from the drawn one.
+//! the first block it leases then.
+//!
+//! Step 4 is only reached when the subscriber's blocks are full and it gets no other one, which over 75 % of
+//! the pool leased is so for all who have one: so sharing begins and ends with that pressure by itself.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -94,6 +98,8 @@ pub(crate) struct Ports {
     pub(crate) addresses: Addresses,
     pub(crate) subscribers: Subscribers,
     pools: Vec<PoolState>,
+    /// Their identities, close together to be searched.
+    ids: Vec<PoolId>,
     by_address: HashMap<Ipv4Addr, u32>,
     rest: Wheel,
     worker: WorkerId,
@@ -105,6 +111,7 @@ impl Ports {
             addresses: Addresses::new(worker),
             subscribers: Subscribers::new(subscribers, seed),
             pools: Vec::new(),
+            ids: Vec::new(),
             by_address: HashMap::new(),
             rest: Wheel::new(),
             worker,
@@ -128,7 +135,7 @@ impl Ports {
 
     /// Number of a pool, made ready if it is new or has changed.
     pub(crate) fn attach(&mut self, pool: &Arc<Pool>) -> u32 {
-        let known = self.pools.iter().position(|p| p.pool.id == pool.id);
+        let known = self.ids.iter().position(|id| *id == pool.id);
         if let Some(at) = known
             && let Some(state) = self.pools.get_mut(at)
             && Arc::ptr_eq(&state.pool, pool)
@@ -147,9 +154,12 @@ impl Ports {
         }
         let usage = known.and_then(|k| self.pools.get(k)).map(|p| p.usage).unwrap_or_default();
         let state = PoolState { pool: pool.clone(), slots, usage, current: true };
-        match at.and_then(|at| self.pools.get_mut(at)) {
-            Some(place) => *place = state,
-            None => self.pools.push(state),
+        match at.and_then(|at| Some((self.pools.get_mut(at)?, self.ids.get_mut(at)?))) {
+            Some((place, id)) => (*place, *id) = (state, pool.id),
+            None => {
+                self.pools.push(state);
+                self.ids.push(pool.id);
+            }
         }
         number
     }
@@ -220,11 +230,15 @@ impl Ports {
         }
     }
 
-    /// The pool's addresses from the drawn one on.
-    pub(crate) fn slots_from(&self, pool: u32, draws: Draws) -> impl Iterator<Item = u32> + '_ {
-        let slots = self.pools.get(pool as usize).map_or(&[][..], |p| p.slots.as_slice());
-        let (before, from) = slots.split_at(draws.address(slots.len()).min(slots.len()));
-        from.iter().chain(before).copied()
+    /// How many addresses a pool has.
+    pub(crate) fn addresses_of(&self, pool: u32) -> usize {
+        self.pools.get(pool as usize).map_or(0, |p| p.slots.len())
+    }
+
+    /// The `i`th of the pool's addresses from the drawn one on, cyclically.
+    pub(crate) fn slot_from(&self, pool: u32, draws: Draws, i: usize) -> Option<u32> {
+        let slots = &self.pools.get(pool as usize)?.slots;
+        slots.get((draws.address(slots.len()) + i).checked_rem(slots.len())?).copied()
     }
 
     /// A subscriber's blocks, the newest first.
@@ -276,13 +290,8 @@ impl Ports {
                 return Err(PortShortage::KeptForNewcomers);
             }
         }
-        let n = state.slots.len();
-        let first = draws.address(n);
-        let leased = (0..n).find_map(|i| {
-            let slot = *self.pools.get(s.pool as usize)?.slots.get((first + i) % n)?;
-            if !which.allows(slot) {
-                return None;
-            }
+        let leased = (0..state.slots.len()).find_map(|i| {
+            let slot = self.slot_from(s.pool, draws, i).filter(|slot| which.allows(*slot))?;
             let blocks = self.addresses.get(slot)?.leases.layout().blocks();
             self.addresses.lease(slot, draws.block(blocks), subscriber)
         });

@@ -123,6 +123,11 @@ impl Nat {
     }
 
     /// Opens a session for an inside host's first packet. `random` picks address, block and port.
+    ///
+    /// Refused, in this order: TCP that does not begin; a key in use; a full table; the subscriber's quotas of
+    /// sessions, rate and half-open ones; then, unless its inside endpoint has a mapping, the quota of
+    /// ports and the ports themselves. A protocol without ports takes the first address, the paired one
+    /// first and then from the drawn one on, that nobody has towards this remote.
     pub fn open_egress(
         &mut self,
         open: &OpenEgress<'_>,
@@ -333,13 +338,20 @@ impl Nat {
         let pool = self.ports.subscribers.get(subscriber).map_or(NIL, |s| s.pool);
         let paired = self.ports.paired(subscriber).filter(|_| pooling != PoolingBehavior::Arbitrary);
         let strict = pooling == PoolingBehavior::PairedStrict && paired.is_some();
-        let others = self.ports.slots_from(pool, draws).filter(|_| !strict);
-        let candidates: Vec<u32> = paired.into_iter().chain(others).collect();
-        let slot = candidates.into_iter().find(|slot| {
-            let Some(address) = self.ports.addresses.get(*slot).map(|a| a.address) else { return false };
-            self.find(Space::Egress, &reply(protocol, remote, address, 0)).is_none()
-                && self.ports.addresses.lease_remote(*slot, protocol, remote.address)
+        let others = if strict { 0 } else { self.ports.addresses_of(pool) };
+        let mut tried = (0..=others).filter_map(|i| match i {
+            0 => paired,
+            i => self.ports.slot_from(pool, draws, i - 1),
         });
+        let free = |slot: &u32| {
+            let Some(outside) = self.ports.addresses.get(*slot) else { return false };
+            self.find(Space::Egress, &reply(protocol, remote, outside.address, 0)).is_none()
+                && outside.leases.lease_remote(self.ports.worker(), protocol, remote.address)
+        };
+        let slot = tried.find(free);
+        if let Some(slot) = slot {
+            self.ports.addresses.hold(slot);
+        }
         let outside = slot.and_then(|slot| self.ports.addresses.get(slot).map(|a| (slot, a.address)));
         let Some((slot, address)) = outside else { return Err(OpenError::NoTranslation) };
         draft.leaving = Tuple::new(protocol, Endpoint::new(address, draft.arriving.source.port), remote);
