@@ -7,7 +7,7 @@ use wire::{PacketBuf, TcpFlags, Transport, Tuple};
 use crate::io::Io;
 use crate::judge::{Judgement, Leave, judge};
 use crate::reason::DropReason;
-use crate::steer::steer_plain;
+use crate::steer::{own_egress, steer_plain};
 use crate::worker::{Transit, Worker};
 
 /// Flags of a TCP packet.
@@ -124,6 +124,18 @@ impl<B: PacketBuf> Worker<B> {
         let side = snapshot.port(transit.tag.port).map_or(Side::Outside, |p| p.side);
         let echo = matches!(transit.ip.l4_kind, Transport::Echo { request: true, .. });
         let steered = steer_plain(snapshot, &transit.key, side, echo, self.workers);
+        self.dispatch(snapshot, transit, steered, io);
+    }
+
+    /// A packet between inside hosts that may be a reply, and is else its sender's own.
+    pub(crate) fn returned<I: Io<B>>(&mut self, snapshot: &Snapshot, transit: Transit<B>, io: &mut I) {
+        if let Some(hit) = self.nat.lookup(Space::Egress, &transit.key, self.now)
+            && self.still_allowed(snapshot, hit)
+        {
+            self.counters.fast += 1;
+            return self.forward(snapshot, transit, hit, io);
+        }
+        let steered = own_egress(&transit.key, self.workers);
         self.dispatch(snapshot, transit, steered, io);
     }
 }

@@ -11,7 +11,7 @@ use crate::balanced::source_pool;
 use crate::handoff::{Tag, Task};
 use crate::judge::{Judgement, Leave, judge};
 use crate::reason::DropReason;
-use crate::steer::{Steered, steer, steer_plain};
+use crate::steer::{Steered, own_egress, steer, steer_plain};
 use crate::worker::Worker;
 
 /// The packet that is asked about.
@@ -186,6 +186,10 @@ impl<B: PacketBuf> Worker<B> {
             }
             if task == Task::BalancedReply {
                 steered = steer_plain(snapshot, &asked.key, port.side, false, self.workers);
+                continue;
+            }
+            if task == Task::Return {
+                steered = own_egress(&asked.key, self.workers);
                 continue;
             }
             if ip.ttl <= 1 {

@@ -20,6 +20,9 @@ pub enum Task {
     Meet = 5,
     /// Rewritten and routed: wait for the next hop's hardware address. `extra` is the next hop.
     Resolve = 6,
+    /// From inside, to an outside or inside address: an inside host's reply to another, else its
+    /// sender's own egress.
+    Return = 7,
 }
 
 /// The tag of a packet in hand-over.
@@ -60,6 +63,7 @@ impl Tag {
             4 => Task::Inbound,
             5 => Task::Meet,
             6 => Task::Resolve,
+            7 => Task::Return,
             _ => return None,
         };
         Some(Tag {
@@ -91,9 +95,15 @@ mod tests {
 
     #[test]
     fn a_tag_survives_the_ring() {
-        for task in
-            [Task::Egress, Task::BalancedReply, Task::Balanced, Task::Inbound, Task::Meet, Task::Resolve]
-        {
+        for task in [
+            Task::Egress,
+            Task::BalancedReply,
+            Task::Balanced,
+            Task::Inbound,
+            Task::Meet,
+            Task::Resolve,
+            Task::Return,
+        ] {
             let mut tag = Tag::new(task, 7).with_ports(4000, 443);
             tag.met = true;
             assert_eq!(Tag::decode(tag.encode()), Some(tag));

@@ -86,7 +86,13 @@ pub(crate) fn steer(snapshot: &Snapshot, key: &Tuple, ip: &Ipv4, tag: Tag, worke
     }
 }
 
-/// The owner of a packet that belongs to no VIP.
+/// The owner of what an inside host sends of its own.
+pub(crate) fn own_egress(key: &Tuple, workers: u16) -> Steered {
+    Steered::To { task: Task::Egress, owner: by_address(key.source.address, workers) }
+}
+
+/// The owner of a packet that belongs to no VIP. One inside host's reply to another belongs to
+/// the owner of the other's flow, which is asked first.
 pub(crate) fn steer_plain(
     snapshot: &Snapshot,
     key: &Tuple,
@@ -101,7 +107,7 @@ pub(crate) fn steer_plain(
     if let Some(fixed) = snapshot.static_by_outside(key.protocol, destination) {
         return match side {
             Side::Outside => to(Task::Inbound, by_address(fixed.inside.address, workers)),
-            Side::Inside => to(Task::Egress, by_address(key.source.address, workers)),
+            Side::Inside => to(Task::Return, by_address(fixed.inside.address, workers)),
         };
     }
     if own && (echo_request || (ported && HOST_PORTS.contains(&destination.port))) {
@@ -109,7 +115,10 @@ pub(crate) fn steer_plain(
     }
     if let Some(outside) = snapshot.outside_address(destination.address) {
         if side == Side::Inside {
-            return to(Task::Egress, by_address(key.source.address, workers));
+            return match outside.owner(key) {
+                Some(owner) => to(Task::Return, owner),
+                None => own_egress(key, workers),
+            };
         }
         return match outside.owner(key) {
             Some(owner) => to(Task::Inbound, owner),
@@ -127,7 +136,10 @@ pub(crate) fn steer_plain(
         return if echo_request { Steered::Punt } else { Steered::Drop(DropReason::NoMapping) };
     }
     match side {
-        Side::Inside => to(Task::Egress, by_address(key.source.address, workers)),
+        Side::Inside if snapshot.leads(destination.address, Side::Inside) => {
+            to(Task::Return, by_address(destination.address, workers))
+        }
+        Side::Inside => own_egress(key, workers),
         Side::Outside => match snapshot.side_of(destination.address) {
             Some(Side::Inside) => to(Task::Inbound, by_address(destination.address, workers)),
             Some(Side::Outside) => Steered::Drop(DropReason::TransitOutside),

@@ -167,10 +167,15 @@ impl<B: PacketBuf> Worker<B> {
             self.now = now;
         }
         let (_, more) = self.nat.expire(self.now, EXPIRE_BUDGET);
-        self.answer_held_syns(&snapshot, io);
         self.fragments.expire(self.now);
         self.drain_fragments();
-        self.ask_neighbours(&snapshot, io) || more
+        // Before anything new waits for a next hop that is given up now: so it is when another
+        // worker resolves it.
+        if self.ask_neighbours(&snapshot, io) {
+            return true;
+        }
+        self.answer_held_syns(&snapshot, io);
+        more
     }
 
     /// What this worker counted.
@@ -266,6 +271,7 @@ impl<B: PacketBuf> Worker<B> {
             Task::Balanced => self.balanced(snapshot, transit, io),
             Task::BalancedReply => self.balanced_reply(snapshot, transit, io),
             Task::Inbound => self.inbound(snapshot, transit, io),
+            Task::Return => self.returned(snapshot, transit, io),
             Task::Meet | Task::Resolve => self.drop(transit.buf, DropReason::MalformedEthernet),
         }
     }
