@@ -36,6 +36,9 @@ pub struct Difference {
     pub complaints: Vec<String>,
 }
 
+/// Octets of a frame that are shown.
+const SHOWN: usize = 160;
+
 /// A frame in words, and in hexadecimal.
 struct Told<'a>(&'a [u8]);
 
@@ -55,7 +58,8 @@ impl fmt::Display for Told<'_> {
             Err(e) => write!(f, "{e}")?,
         }
         write!(f, "\n        ")?;
-        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+        self.0.iter().take(SHOWN).try_for_each(|b| write!(f, "{b:02x}"))?;
+        if self.0.len() > SHOWN { write!(f, "… ({} octets)", self.0.len()) } else { Ok(()) }
     }
 }
 

@@ -224,6 +224,10 @@ fn policies(o: &mut Objects, rng: &mut Rng) {
     if rng.percent(70) {
         add("direct", policy(whole(ip(10, 0, 1, 8), 31), whole(ip(1, 1, 1, 0), 30), EgressAction::Direct));
     }
+    // Between inside hosts some go as they are.
+    let mut lan = policy(whole(ip(10, 0, 1, 4), 30), whole(ip(10, 0, 0, 0), 8), EgressAction::Direct);
+    lan.on_deny = OnDeny::Drop;
+    add("lan", lan);
     let mut deny = policy(everywhere(), whole(ip(192, 0, 2, 66), 32), EgressAction::Deny);
     deny.priority = 200;
     if rng.percent(50) {

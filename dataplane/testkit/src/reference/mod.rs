@@ -144,11 +144,11 @@ impl Reference {
             self.end(id);
         }
         self.ports.rest(now);
-        self.answer_held_syns(oracle);
         for _ in self.fragments.expire(now) {
             self.drop("fragment_timeout");
         }
         self.ask_neighbours();
+        self.answer_held_syns(oracle);
         std::mem::take(&mut self.out)
     }
 
