@@ -821,3 +821,37 @@ fn an_alias_bomb_is_refused_quickly() {
     }
     assert_eq!(faults(&bomb).len(), 1);
 }
+
+#[test]
+fn documents_with_random_damage_are_judged_without_a_panic() {
+    let text = include_str!("documented.yaml").as_bytes();
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let mut refused = 0;
+    for _ in 0..3000 {
+        let mut damaged = text.to_vec();
+        for _ in 0..=random(4) {
+            let at = random(damaged.len());
+            match random(4) {
+                0 => damaged[at] = random(256) as u8,
+                1 => drop(damaged.remove(at)),
+                2 => damaged.insert(at, b"{}[]:,-&*!|>'\"%@`#\n 0"[random(21)]),
+                _ => {
+                    let end = (at + random(40)).min(damaged.len());
+                    drop(damaged.drain(at..end));
+                }
+            }
+        }
+        let damaged = String::from_utf8_lossy(&damaged);
+        let judged = parse_objects(&damaged, &operator())
+            .and_then(|(objects, _)| Config::default().apply(&operator(), Change::Whole(objects)));
+        refused += usize::from(judged.is_err());
+        let _ = model::parse_node("damaged", &damaged);
+    }
+    assert!(refused > 1000, "{refused}");
+}

@@ -83,21 +83,23 @@ async fn unix(path: &Path) -> Result<Door, StartError> {
     }
     match fs::symlink_metadata(path) {
         Ok(it) if it.file_type().is_socket() => {
-            if let Ok(stream) = UnixStream::connect(path).await {
-                let owner = owner(&stream);
-                return Err(fault(
-                    format!("taken by {owner}"),
-                    "stop it, or name another path in api.listen",
-                ));
+            match UnixStream::connect(path).await {
+                Ok(stream) => {
+                    let problem = format!("taken by {}", owner(&stream));
+                    return Err(fault(problem, "stop it, or name another path in api.listen"));
+                }
+                // Nobody listens: the process that made it is gone.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                Err(error) => return Err(fault(error.to_string(), other)),
             }
-            // Nobody listens: the process that made it is gone.
         }
         Ok(_) => return Err(fault("there is a file that is no socket".to_owned(), "move it away")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(fault(error.to_string(), other)),
     }
     // Bound beside its place and moved there with its mode set, so that it is never open to others.
-    let beside = path.with_extension(format!("{}.new", std::process::id()));
+    // The name is short: a socket's path has 107 octets at most, of which the node file may use 100.
+    let beside = path.with_file_name(format!(".{}", std::process::id()));
     let _ = fs::remove_file(&beside);
     let bound = || -> io::Result<(UnixListener, u64)> {
         let listener = UnixListener::bind(&beside)?;

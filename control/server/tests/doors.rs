@@ -47,6 +47,32 @@ async fn a_socket_left_by_a_dead_process_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_path_of_any_allowed_length_can_be_listened_on() {
+    let scratch = Scratch::new();
+    let room = 100 - scratch.0.as_os_str().len() - 1;
+    for name in ["s".to_owned(), "x".repeat(room)] {
+        let path = scratch.join(&name);
+        let server = start(&scratch, unix(&path)).await.unwrap();
+        works(channel(&path).await.unwrap()).await.unwrap();
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_dropped_lets_go_of_its_sockets() {
+    let scratch = Scratch::new();
+    let path = scratch.join("api.sock");
+    drop(start(&scratch, unix(&path)).await.unwrap());
+    for _ in 0..100 {
+        if !path.exists() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the socket is still there");
+}
+
+#[tokio::test]
 async fn a_taken_socket_is_refused_with_the_process_that_has_it() {
     let scratch = Scratch::new();
     let path = scratch.join("api.sock");

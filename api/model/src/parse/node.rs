@@ -339,8 +339,8 @@ fn api(report: &mut Report<'_>, at: At<'_>, raw: RawApi) -> Api {
 }
 
 fn listener(report: &mut Report<'_>, at: At<'_>, text: &str) -> Option<Listener> {
-    // sockaddr_un holds 108 octets with the final zero.
-    const PATH: usize = 107;
+    // sockaddr_un holds 108 octets with the final zero; a name beside the path needs a few more than the path.
+    const PATH: usize = 100;
     match text.strip_prefix("unix://") {
         Some(path) if path.starts_with('/') && path.len() <= PATH => {
             Some(Listener::Unix(PathBuf::from(path)))

@@ -103,6 +103,10 @@ pub(crate) async fn report_health(context: Context, reporter: HealthReporter) {
         if *stopped.borrow() {
             return;
         }
-        let _ = tokio::time::timeout(Duration::from_millis(100), stopped.changed()).await;
+        let pause = tokio::time::timeout(Duration::from_millis(100), stopped.changed());
+        if let Ok(Err(_)) = pause.await {
+            // The server was dropped without being stopped.
+            return;
+        }
     }
 }
