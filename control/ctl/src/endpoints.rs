@@ -24,10 +24,21 @@ pub(crate) fn end(text: &str) -> Result<End, String> {
         None if text.matches(':').count() > 1 => (text, None),
         None => text.split_once(':').map_or((text, None), |(place, ports)| (place, Some(ports))),
     };
-    let whole = place.parse::<IpNet>().is_ok() || place.parse::<IpAddr>().is_ok();
+    let net = place.parse::<IpNet>();
+    let whole = net.is_ok() || place.parse::<IpAddr>().is_ok();
     let alone = place.is_empty() && ports.is_some();
     if !whole && !alone {
         return Err(wrong());
+    }
+    // Whether one host or its whole prefix is meant matters most to `kill`.
+    if let Ok(net) = net
+        && net.trunc() != net
+    {
+        return Err(format!(
+            "{net} has host bits: write {} for the prefix or {} for the host",
+            net.trunc(),
+            net.addr()
+        ));
     }
     let ports = ports.map(|ports| port_range(ports).map_err(|_| wrong())).transpose()?;
     Ok(End { prefix: place.to_owned(), ports })
@@ -118,6 +129,7 @@ mod tests {
             "10.0.0.5:70000",
             "[::1]80",
             "10.0.0.0/33",
+            "10.0.0.5/24",
         ] {
             assert_eq!(ends(wrong), None, "{wrong:?}");
         }

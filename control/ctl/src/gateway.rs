@@ -179,6 +179,12 @@ impl Gateway {
         let message = status.message();
         match status.code() {
             Code::Unavailable => Failure::Unreachable(format!("lost the gateway at {address}: {message}")),
+            // With TLS 1.3 a client that is refused learns of it by its first request.
+            _ if is_transport(status) => {
+                let why = innermost(status);
+                let hint = "if it expects mutual TLS, it may know neither --cert nor its authority";
+                Failure::Unreachable(format!("lost the gateway at {address}: {why}; {hint}"))
+            }
             Code::DeadlineExceeded | Code::Cancelled
                 if message.is_empty() || message.contains("imeout expired") =>
             {
@@ -206,6 +212,11 @@ fn is_loopback(host: &str) -> bool {
 
 fn read(file: &PathBuf) -> Result<Vec<u8>, Failure> {
     std::fs::read(file).map_err(|error| Failure::Failed(format!("{}: {error}", file.display())))
+}
+
+/// Whether a call failed below gRPC: no answer of the gateway's has this as its cause.
+fn is_transport(status: &Status) -> bool {
+    std::error::Error::source(status).is_some_and(|source| source.is::<tonic::transport::Error>())
 }
 
 /// The cause at the bottom: what is above it says only that a connection failed.

@@ -1,7 +1,7 @@
 //! Rows as a table, as JSON or as YAML.
 //!
 //! Rows are written as they come: a million sessions take no more memory than a page of them. A
-//! table's columns are as wide as its first page needs.
+//! table's columns are as wide as the pages so far need.
 
 use std::io::{self, Write};
 
@@ -69,12 +69,15 @@ impl<W: Write> Listing<W> {
 
     fn table<R: Row>(&mut self, rows: &[R]) -> io::Result<()> {
         let cells: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();
+        let names: Vec<String> =
+            R::HEADINGS.iter().map(|name| name.trim_start_matches('>').to_owned()).collect();
+        self.widths.resize(names.len(), 0);
+        for line in std::iter::once(&names).chain(&cells) {
+            for (width, cell) in self.widths.iter_mut().zip(line) {
+                *width = cell.chars().count().max(*width);
+            }
+        }
         if self.rows == 0 && !cells.is_empty() {
-            let names: Vec<String> =
-                R::HEADINGS.iter().map(|name| name.trim_start_matches('>').to_owned()).collect();
-            let lines = || std::iter::once(&names).chain(&cells);
-            self.widths =
-                (0..names.len()).map(|at| lines().map(|line| width(line, at)).max().unwrap_or(0)).collect();
             self.line::<R>(&names)?;
         }
         self.rows += cells.len() as u64;
@@ -100,10 +103,6 @@ impl<W: Write> Listing<W> {
         }
         Ok(())
     }
-}
-
-fn width(line: &[String], at: usize) -> usize {
-    line.get(at).map_or(0, |cell| cell.chars().count())
 }
 
 /// Writes a whole list at once to standard output.

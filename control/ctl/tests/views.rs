@@ -95,7 +95,8 @@ fn every_filter_reaches_the_gateway() {
         idle_for: whole(60),
         worker: Some(1),
     };
-    assert_eq!((fake.asked().filter.clone(), fake.asked().limit), (Some(expected), 20));
+    let asked = fake.asked();
+    assert_eq!((&asked.filter, asked.limit), (&Some(expected), 20));
 }
 
 #[test]
@@ -341,6 +342,7 @@ fn wrong_usage_ends_with_two() {
         "get service",
         "sessions --port x",
         "sessions --inside 10.0.0.300",
+        "kill --inside 10.0.0.5/24",
         "sessions --min-idle soon",
         "health --wait forever",
         "delete pool",
