@@ -160,9 +160,10 @@ pub(super) fn pieces(t: &mut Traffic) {
     };
     let packet = packet.payload(&data).may_fragment().id(t.rng.range(1, 65_535) as u16);
     let (gateway, link) = t.way(host);
-    let size = (*t.rng.pick(&[24, 64, 512, 1024, 1480])).max(data.len() / 60 / 8 * 8 + 8);
+    let sizes: &[usize] = if t.rng.percent(5) { &[24, 64] } else { &[256, 512, 1024, 1480] };
+    let size = (*t.rng.pick(sizes)).max(data.len() / 60 / 8 * 8 + 8);
     let mut all = packet.fragments(&link, size);
-    match t.rng.below(8) {
+    match t.rng.below(12) {
         0 => {
             // The first one comes last, or never.
             all.rotate_left(1);
@@ -177,7 +178,7 @@ pub(super) fn pieces(t: &mut Traffic) {
                 all.swap(i, j);
             }
         }
-        4 => {
+        4 if all.len() < 9 => {
             let mut other = packet.fragments(&link, size + 8);
             all.append(&mut other);
         }

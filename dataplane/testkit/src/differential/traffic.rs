@@ -133,7 +133,10 @@ impl Traffic {
             return;
         }
         let at = self.rng.below(self.sent.len() as u64) as usize;
-        if let Some((device, frame)) = self.sent.get(at).cloned() {
+        let Some((device, frame)) = self.sent.get(at).cloned() else { return };
+        let read = ethernet::parse(&frame).and_then(|h| ipv4::parse(&frame, h.len, false));
+        // A fragment alone is seldom more than an overlap.
+        if self.rng.percent(10) || !read.is_ok_and(|ip| ip.is_fragment()) {
             self.wire.send(device, frame);
         }
     }

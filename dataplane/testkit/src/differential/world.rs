@@ -186,8 +186,12 @@ fn pools(o: &mut Objects, rng: &mut Rng) {
         internet.timeouts.udp = Duration::from_secs(120);
     }
     let mut small = pool(ip(203, 0, 113, 64), ip(203, 0, 113, 65), (2000, 2400), 64, 2);
-    if rng.percent(30) {
-        small.quotas.sessions = 20;
+    match rng.below(10) {
+        0 => small.quotas.sessions = 20,
+        1 => (small.quotas.new_sessions_per_second, small.quotas.burst) = (2, 5),
+        2 => small.quotas.half_open = 4,
+        3 => small.quotas.ports = 40,
+        _ => {}
     }
     // The gateway's own address: its pool, and a VIP on it.
     let own = pool(ip(198, 51, 100, 1), ip(198, 51, 100, 1), (1024, 65535), 256, 8);
@@ -214,7 +218,11 @@ fn policies(o: &mut Objects, rng: &mut Rng) {
             ]),
             filtering: *rng
                 .pick(&[FilteringBehavior::EndpointIndependent, FilteringBehavior::AddressAndPortDependent]),
-            pooling: PoolingBehavior::Paired,
+            pooling: *rng.pick(&[
+                PoolingBehavior::Paired,
+                PoolingBehavior::PairedStrict,
+                PoolingBehavior::Arbitrary,
+            ]),
         },
     );
     open.adopt_mid_stream = rng.percent(50);

@@ -7,7 +7,7 @@ use wire::{Endpoint, Protocol, Transport, Tuple, toeplitz};
 
 use super::flows::{Answer, Refusal, silent, told};
 use super::judge::{Allowed, Leave};
-use super::ports::{MappingKey, Scope};
+use super::ports::{MappingKey, Scope, ported};
 use super::sessions::{Hit, Idle, Kind, Session, Space};
 use super::tcp::{Connection, Phase, flags_valid};
 use super::view::{PoolFacts, Side};
@@ -40,10 +40,6 @@ fn leaving(key: &Tuple, outside: Endpoint) -> Tuple {
 
 fn is_tcp(packet: &Packet) -> bool {
     packet.key.protocol == Protocol::TCP
-}
-
-fn ported(protocol: Protocol) -> bool {
-    matches!(protocol, Protocol::TCP | Protocol::UDP | Protocol::ICMP)
 }
 
 fn idle_of(pool: &PoolFacts) -> Idle {
@@ -167,7 +163,7 @@ impl Reference {
             None => {
                 let chosen = oracle.session(Space::Egress, &key).map(|(_, reply)| reply.destination);
                 let quota = pool.object.quotas.ports;
-                if quota != 0 && self.ports.ports_of(number, who) >= quota {
+                if ported(key.protocol) && quota != 0 && self.ports.ports_of(number, who) >= quota {
                     return Err(told("quota_ports", true));
                 }
                 if let Some(host) =
@@ -191,9 +187,7 @@ impl Reference {
         } else {
             self.ports.hold(&mapping, hit.0);
         }
-        let subscriber = self.ports.subscriber(number, who);
-        subscriber.sessions += 1;
-        subscriber.half_open += u32::from(half_open);
+        self.charge(&pool, number, who, half_open);
         if half_open {
             self.held_syns.retain(|s| s.key != reply);
         }
@@ -219,15 +213,37 @@ impl Reference {
         who: Ipv4Addr,
         half_open: bool,
     ) -> Result<(), Refusal> {
-        let quotas = pool.object.quotas;
+        let (quotas, now) = (pool.object.quotas, self.now);
         let subscriber = self.ports.subscriber(number, who);
         if quotas.sessions != 0 && subscriber.sessions >= quotas.sessions {
             return Err(told("quota_sessions", true));
+        }
+        let (rate, burst) = (quotas.new_sessions_per_second, quotas.burst);
+        let full = u64::from(if burst == 0 { rate } else { burst }) * 10;
+        let (left, at) = subscriber.tokens.unwrap_or((full, now));
+        let left = (left + u64::from(now - at) * u64::from(rate)).min(full);
+        if rate != 0 && left < 10 {
+            return Err(told("quota_rate", true));
         }
         if half_open && quotas.half_open != 0 && subscriber.half_open >= quotas.half_open {
             return Err(told("quota_half_open", true));
         }
         Ok(())
+    }
+
+    /// Counts a new session of a subscriber.
+    fn charge(&mut self, pool: &PoolFacts, number: super::PoolKey, who: Ipv4Addr, half_open: bool) {
+        let (quotas, now) = (pool.object.quotas, self.now);
+        let subscriber = self.ports.subscriber(number, who);
+        subscriber.sessions += 1;
+        subscriber.half_open += u32::from(half_open);
+        let (rate, burst) = (quotas.new_sessions_per_second, quotas.burst);
+        if rate != 0 {
+            let full = u64::from(if burst == 0 { rate } else { burst }) * 10;
+            let (left, at) = subscriber.tokens.unwrap_or((full, now));
+            let left = (left + u64::from(now - at) * u64::from(rate)).min(full);
+            subscriber.tokens = Some((left.saturating_sub(10), now));
+        }
     }
 
     /// Takes the gateway's choice of an outside end for a new mapping, if it was allowed.
@@ -255,7 +271,7 @@ impl Reference {
                 });
                 self.ports = ports;
             }
-            None => self.check_scarcity(&mapping, who, remote),
+            None => self.check_scarcity(&mapping, who, remote, pooling),
         }
         chosen.ok_or(told(if ported(mapping.protocol) { "out_of_ports" } else { "no_translation" }, true))
     }
@@ -318,9 +334,7 @@ impl Reference {
         let session = self.fresh(Kind::Admitted(mapping), packet, reply, idle_of(&pool), [false, true]);
         let hit = self.sessions.insert(session);
         self.ports.hold(&mapping, hit.0);
-        let subscriber = self.ports.subscriber(mapping.pool, held.subscriber);
-        subscriber.sessions += 1;
-        subscriber.half_open += u32::from(half_open);
+        self.charge(&pool, mapping.pool, held.subscriber, half_open);
         Ok(hit)
     }
 

@@ -7,6 +7,11 @@ use std::net::Ipv4Addr;
 use model::{FilteringBehavior, PoolingBehavior};
 use wire::{Endpoint, Protocol};
 
+/// Has the protocol ports, or query ids?
+pub(super) fn ported(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::TCP | Protocol::UDP | Protocol::ICMP)
+}
+
 /// Number of a pool, by its identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct PoolKey(pub(super) u32);
@@ -73,6 +78,8 @@ pub(super) struct Subscriber {
     pub(super) sessions: u32,
     /// Its half-open TCP sessions.
     pub(super) half_open: u32,
+    /// Tenths of new sessions that it may open, and when they were counted; `None`: its bucket is full.
+    pub(super) tokens: Option<(u64, u32)>,
 }
 
 /// What a choice is judged by.
@@ -289,7 +296,7 @@ impl Ports {
         filtering: FilteringBehavior,
     ) {
         self.settings.insert(terms.pool, (terms.rest, terms.block_size));
-        if !matches!(key.protocol, Protocol::TCP | Protocol::UDP | Protocol::ICMP) {
+        if !ported(key.protocol) {
             let paired = self.paired(terms, who);
             let subscriber = self.subscribers.entry((terms.pool, who)).or_default();
             subscriber.paired = paired.or(Some(outside.address));
@@ -347,6 +354,9 @@ impl Ports {
             return;
         }
         self.by_outside.remove(&at);
+        if !ported(key.protocol) {
+            return;
+        }
         let (rest, size) = self.settings.get(&key.pool).copied().unwrap_or((0, 1));
         if let Some(s) = self.subscribers.get_mut(&(key.pool, who)) {
             s.ports = s.ports.saturating_sub(1);

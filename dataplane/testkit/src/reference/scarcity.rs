@@ -39,7 +39,12 @@ impl Reference {
     }
 
     /// Closed sessions of a subscriber that hold a port alone, the longest closed first.
-    fn closed(&self, mapping: &MappingKey, who: Ipv4Addr) -> Vec<(u64, u64, Endpoint)> {
+    fn closed(
+        &self,
+        mapping: &MappingKey,
+        who: Ipv4Addr,
+        only: Option<Ipv4Addr>,
+    ) -> Vec<(u64, u64, Endpoint)> {
         let alone = self
             .ports
             .of(mapping.pool, who)
@@ -49,10 +54,17 @@ impl Reference {
                 let id = *m.sessions.first()?;
                 Some((self.sessions.get(id)?.closed?, id, m.outside))
             })
+            .filter(|(.., o)| only.is_none_or(|a| a == o.address))
             .filter(|(.., o)| !self.view.is_reserved(o.address, o.port))
             .collect();
         all.sort_unstable();
         all
+    }
+
+    /// The one address that a strictly paired subscriber's flows leave from.
+    fn only(&mut self, wanted: &MappingKey, who: Ipv4Addr, pooling: PoolingBehavior) -> Option<Ipv4Addr> {
+        let paired = self.ports.subscriber(wanted.pool, who).paired;
+        paired.filter(|_| pooling == PoolingBehavior::PairedStrict)
     }
 
     /// The gateway chose a port that is in use. If it is a closed session's, that one ends, and the
@@ -74,7 +86,8 @@ impl Reference {
         if !exhausted {
             self.complain(format!("{chosen} of another session was taken while a port was free for {who}"));
         }
-        let closed = self.closed(&wanted, who);
+        let only = self.only(&wanted, who, pooling);
+        let closed = self.closed(&wanted, who, only);
         let gone = closed.iter().find(|(_, id, outside)| {
             *outside == chosen
                 && self.sessions.get(*id).is_some_and(|s| oracle.session(s.space(), &s.original).is_none())
@@ -96,11 +109,18 @@ impl Reference {
     }
 
     /// The gateway found no port: was there none to take back or to share either?
-    pub(super) fn check_scarcity(&mut self, wanted: &MappingKey, who: Ipv4Addr, remote: Endpoint) {
+    pub(super) fn check_scarcity(
+        &mut self,
+        wanted: &MappingKey,
+        who: Ipv4Addr,
+        remote: Endpoint,
+        pooling: PoolingBehavior,
+    ) {
         if wanted.protocol != Protocol::TCP {
             return;
         }
-        let closed = self.closed(wanted, who);
+        let only = self.only(wanted, who, pooling);
+        let closed = self.closed(wanted, who, only);
         if !closed.is_empty() && closed.len() < TRIES {
             self.complain(format!("{who} was refused a port while it had closed sessions"));
         }
@@ -114,6 +134,7 @@ impl Reference {
                 k.protocol == Protocol::TCP && matches!(k.scope, Scope::Any | Scope::Endpoint(_))
             })
             .map(|(_, m)| m.outside)
+            .filter(|o| only.is_none_or(|a| a == o.address))
             .collect();
         let shareable = used.iter().any(|outside| {
             let reply = wire::Tuple::new(Protocol::TCP, remote, *outside);

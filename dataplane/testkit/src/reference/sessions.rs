@@ -159,9 +159,9 @@ impl Sessions {
         self.all.get_mut(&id)
     }
 
-    /// Are both keys free?
+    /// Are both keys free, and two? A packet from an end to itself makes no session.
     pub(super) fn free(&self, space: Space, original: &Tuple, reply: &Tuple) -> bool {
-        self.find(space, original).is_none() && self.find(space, reply).is_none()
+        original != reply && self.find(space, original).is_none() && self.find(space, reply).is_none()
     }
 
     /// Adds a session whose keys are free.
