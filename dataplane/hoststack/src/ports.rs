@@ -8,7 +8,7 @@
 use std::ops::RangeInclusive;
 
 /// Source ports that health checks use.
-pub const SOURCE_PORTS: RangeInclusive<u16> = 64_512..=65_535;
+pub const SOURCE_PORTS: RangeInclusive<u16> = snapshot::HOST_PORTS;
 
 /// Which of [`SOURCE_PORTS`] are in use: one bit each.
 #[derive(Default)]
