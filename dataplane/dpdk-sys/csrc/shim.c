@@ -4,6 +4,8 @@
 #endif
 #include "shim.h"
 
+#include <dlfcn.h>
+#include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -51,6 +53,42 @@ int shim_log_to(shim_log_line line)
 	if (stream == NULL)
 		return -1;
 	return rte_openlog_stream(stream);
+}
+
+/* Both libraries number their levels warning, info, debug. */
+static int bpf_print(int level, const char *format, va_list arguments)
+{
+	uint32_t rte_level = level <= 0 ? RTE_LOG_WARNING : RTE_LOG_DEBUG;
+	if (rte_level > rte_log_get_global_level())
+		return 0;
+	char text[512];
+	int length = vsnprintf(text, sizeof(text), format, arguments);
+	if (length > 0)
+		log_line(rte_level, text, RTE_MIN((size_t)length, sizeof(text) - 1));
+	return length;
+}
+
+typedef int (*bpf_print_function)(int level, const char *format, va_list arguments);
+typedef bpf_print_function (*bpf_set_print_function)(bpf_print_function print);
+
+static void bpf_print_of(const char *library, const char *function)
+{
+	void *handle = dlopen(library, RTLD_NOW | RTLD_NOLOAD);
+	if (handle == NULL)
+		return;
+	bpf_set_print_function set = (bpf_set_print_function)dlsym(handle, function);
+	if (set != NULL)
+		set(bpf_print);
+	dlclose(handle);
+}
+
+void shim_log_bpf(void)
+{
+	if (log_line == NULL)
+		return;
+	bpf_print_of("libbpf.so.0", "libbpf_set_print");
+	bpf_print_of("libbpf.so.1", "libbpf_set_print");
+	bpf_print_of("libxdp.so.1", "libxdp_set_print");
 }
 
 int shim_errno(void) { return rte_errno; }

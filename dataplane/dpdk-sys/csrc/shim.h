@@ -113,6 +113,11 @@ static const uint64_t SHIM_MBUF_TX_UDP_CKSUM = RTE_MBUF_F_TX_UDP_CKSUM;
  */
 typedef void (*shim_log_line)(uint32_t level, const char *text, size_t length);
 int shim_log_to(shim_log_line line);
+/*
+ * The same for libbpf and libxdp, which the AF_XDP driver brings along and which say on stderr why
+ * a program did not load. Call it after rte_eal_init. Does nothing where they are not loaded.
+ */
+void shim_log_bpf(void);
 
 int shim_errno(void);
 uint64_t shim_rdtsc(void);

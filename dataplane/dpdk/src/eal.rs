@@ -116,6 +116,7 @@ impl Eal {
         if code < 0 {
             return Err(Error::refused("initialise DPDK".into(), code, said));
         }
+        log::install_bpf();
         mbuf::claim_tag()?;
         let _ = MEMORY.set(memory);
         Ok(Eal(()))

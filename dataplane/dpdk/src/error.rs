@@ -149,7 +149,7 @@ impl fmt::Display for Error {
             Error::NoDevice { interface, rejected } => {
                 write!(f, "no driver could take the interface `{interface}`")?;
                 for r in rejected {
-                    write!(f, "\n  {}: {}", r.devargs, r.reason)?;
+                    write!(f, "\n  {}: {}", r.driver, r.reason)?;
                 }
                 Ok(())
             }

@@ -25,13 +25,17 @@ pub(crate) type Sink = Box<dyn Fn(Level, &str) + Send + Sync>;
 
 static SINK: OnceLock<Sink> = OnceLock::new();
 
-/// Most lines kept of one call; the first ones tell the cause.
-const KEPT: usize = 4;
+/// Most lines kept of one call, and most told of them; the first errors tell the cause.
+const KEPT: usize = 16;
+const TOLD: usize = 4;
+
+/// What EAL adds to a driver's reason.
+const EMPTY_WORDS: &[&str] = &["EAL: Driver cannot attach the device", "EAL: Failed to attach device"];
 
 thread_local! {
-    /// Error lines of the call that this thread is making, if it is making one. Per thread, so
+    /// Errors and warnings of the call that this thread is making, if it is making one. Per thread, so
     /// that another one's complaints do not end up in the error.
-    static SAID: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+    static SAID: RefCell<Option<Vec<(Level, String)>>> = const { RefCell::new(None) };
 }
 
 /// Sends the log to `sink` from now on.
@@ -65,13 +69,13 @@ unsafe extern "C" fn line(level: u32, text: *const c_char, length: usize) {
         _ => Level::Debug,
     };
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        if level == Level::Error {
+        if level <= Level::Warning {
             // A thread that is ending has no list any more; its line is still logged.
             let _ = SAID.try_with(|said| {
                 if let Ok(mut said) = said.try_borrow_mut()
                     && let Some(kept) = said.as_mut().filter(|kept| kept.len() < KEPT)
                 {
-                    kept.push(line.to_owned());
+                    kept.push((level, line.to_owned()));
                 }
             });
         }
@@ -81,12 +85,22 @@ unsafe extern "C" fn line(level: u32, text: *const c_char, length: usize) {
     }
 }
 
-/// Makes a call and gives its result with the error lines that were logged during it.
+/// Sends what libbpf and libxdp say to the log as well, if they are loaded.
+pub(crate) fn install_bpf() {
+    // SAFETY: it only looks for loaded libraries; our sink is in place.
+    unsafe { dpdk_sys::shim_log_bpf() };
+}
+
+/// Makes a call and gives its result with the lines that were logged during it, errors first.
 pub(crate) fn listen<T>(call: impl FnOnce() -> T) -> (T, Vec<String>) {
     SAID.with(|said| *said.borrow_mut() = Some(Vec::new()));
     let result = call();
-    let said = SAID.with(|said| said.borrow_mut().take()).unwrap_or_default();
-    (result, said)
+    let mut said = SAID.with(|said| said.borrow_mut().take()).unwrap_or_default();
+    said.retain(|(_, line)| !EMPTY_WORDS.iter().any(|words| line.starts_with(words)));
+    said.sort_by_key(|(level, _)| *level);
+    said.dedup();
+    said.truncate(TOLD);
+    (result, said.into_iter().map(|(_, line)| line).collect())
 }
 
 /// Makes a call that gives a negative error number when it fails; `doing` completes "could not".

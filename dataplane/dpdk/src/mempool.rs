@@ -64,7 +64,7 @@ impl Mempool {
         let name: String = config.name.chars().filter(char::is_ascii_graphic).take(14).collect();
         let name = CString::new(format!("{name}_{number}"))?;
         let socket = config.socket.and_then(|socket| i32::try_from(socket).ok()).unwrap_or(-1);
-        let cache = u32::from(config.cache).min(config.mbufs * 2 / 3).min(sys::RTE_MEMPOOL_CACHE_MAX_SIZE);
+        let cache = u32::from(config.cache).min(config.mbufs / 3 * 2).min(sys::RTE_MEMPOOL_CACHE_MAX_SIZE);
         let mut raw = std::ptr::null_mut();
         log::attempt(
             || format!("make a pool of {} packet buffers of {} octets", config.mbufs, config.data_room),

@@ -1,7 +1,7 @@
 //! Devices: found by their arguments, started with queues, stopped when nobody has them any more.
 
 use std::cell::Cell;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -153,27 +153,15 @@ impl Device {
         let name = devargs.split(',').next().unwrap_or(devargs);
         let c_name = CString::new(name)?;
         let c_args = CString::new(devargs)?;
-        let _control = control();
-        let found = number_of(&c_name);
-        if let Some(number) = found {
-            return Self::known(Owned::claim(number, name, Vec::new())?, before);
-        }
-        // SAFETY: terminated; DPDK is initialised.
-        let (code, said) = log::listen(|| unsafe { sys::rte_dev_probe(c_args.as_ptr()) });
-        if code < 0 {
-            let unknown = ["no driver found", "failed to parse device"]
-                .iter()
-                .any(|t| said.iter().any(|l| l.contains(t)));
-            return Err(if unknown {
-                Error::UnknownDriver { device: devargs.to_owned() }
-            } else {
-                Error::refused(format!("add the device `{devargs}`"), code, said)
-            });
-        }
-        let number = number_of(&c_name).ok_or_else(|| Error::UnknownDriver { device: devargs.to_owned() })?;
-        let owned = Owned::claim(number, name, Vec::new())?;
-        // Only a failing answer drops the device, and that takes the lock again.
-        drop(_control);
+        // The lock ends with the block: a device that is dropped takes it again.
+        let owned = {
+            let _control = control();
+            let number = match number_of(&c_name) {
+                Some(number) => number,
+                None => add(devargs, &c_args, &c_name)?,
+            };
+            Owned::claim(number, name, Vec::new())?
+        };
         Self::known(owned, before)
     }
 
@@ -268,7 +256,23 @@ fn interrupt_fd(port: PortNumber, queue: u16) -> Option<RawFd> {
     Some(unsafe { sys::rte_eth_dev_rx_intr_ctl_q_get_fd(port.0, queue) }).filter(|&fd| fd >= 0)
 }
 
-fn number_of(name: &CString) -> Option<PortNumber> {
+/// Adds a device that DPDK does not have yet.
+fn add(devargs: &str, c_args: &CStr, c_name: &CStr) -> Result<PortNumber, Error> {
+    // SAFETY: terminated; DPDK is initialised.
+    let (code, said) = log::listen(|| unsafe { sys::rte_dev_probe(c_args.as_ptr()) });
+    let unknown = || Error::UnknownDriver { device: devargs.to_owned() };
+    if code >= 0 {
+        return number_of(c_name).ok_or_else(unknown);
+    }
+    let nobody =
+        |line: &String| ["no driver found", "failed to parse device"].iter().any(|text| line.contains(text));
+    if said.iter().any(nobody) {
+        return Err(unknown());
+    }
+    Err(Error::refused(format!("add the device `{devargs}`"), code, said))
+}
+
+fn number_of(name: &CStr) -> Option<PortNumber> {
     let mut number = 0;
     // SAFETY: terminated; writes one number.
     let code = unsafe { sys::rte_eth_dev_get_port_by_name(name.as_ptr(), &raw mut number) };

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::os::fd::RawFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Most descriptors waited for at once; more are left out, and the time-out has to do.
@@ -26,9 +27,10 @@ pub fn wait(fds: &[RawFd], timeout: Duration) -> bool {
     unsafe { libc::ppoll(polled.as_mut_ptr(), count as libc::nfds_t, &raw const time, std::ptr::null()) > 0 }
 }
 
-/// The descriptors that were open at some time.
+/// The descriptors that were open at some time, by number and what they led to: numbers are
+/// used again.
 #[derive(Clone, Debug)]
-pub(crate) struct OpenFds(HashSet<RawFd>);
+pub(crate) struct OpenFds(HashSet<(RawFd, PathBuf)>);
 
 impl OpenFds {
     pub(crate) fn now() -> Self {
@@ -36,17 +38,22 @@ impl OpenFds {
     }
 }
 
-fn open_fds() -> Vec<RawFd> {
+fn open_fds() -> Vec<(RawFd, PathBuf)> {
     let Ok(entries) = fs::read_dir("/proc/self/fd") else { return Vec::new() };
-    let mut fds: Vec<RawFd> =
-        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let mut fds: Vec<_> = entries
+        .flatten()
+        .filter_map(|entry| {
+            Some((entry.file_name().to_str()?.parse().ok()?, fs::read_link(entry.path()).ok()?))
+        })
+        .collect();
     fds.sort_unstable();
     fds
 }
 
 /// Those opened since then that packets arrive by, in the order they were opened.
 pub(crate) fn sockets_since(before: &OpenFds) -> Vec<RawFd> {
-    open_fds().into_iter().filter(|fd| !before.0.contains(fd) && carries_packets(*fd)).collect()
+    let new = open_fds().into_iter().filter(|open| !before.0.contains(open));
+    new.map(|(fd, _)| fd).filter(|&fd| carries_packets(fd)).collect()
 }
 
 fn carries_packets(fd: RawFd) -> bool {
