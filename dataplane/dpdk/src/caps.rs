@@ -4,9 +4,9 @@ use std::ffi::CStr;
 
 use dpdk_sys as sys;
 
+use crate::device::PortNumber;
 use crate::error::Error;
 use crate::log;
-use crate::port::PortNumber;
 
 /// What a device says it can do.
 #[derive(Clone, Debug)]

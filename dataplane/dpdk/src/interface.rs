@@ -1,7 +1,7 @@
 //! What the kernel knows of an interface, asked by ioctl: unlike sysfs, that answers for the
 //! calling thread's network namespace.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::{io, mem, ptr};
 
@@ -55,13 +55,7 @@ impl Interface {
             errno: io::Error::last_os_error().raw_os_error().unwrap_or(0),
             said: String::new(),
         };
-        // SAFETY: makes a descriptor.
-        let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
-        if fd < 0 {
-            return Err(asking());
-        }
-        // SAFETY: the descriptor is ours alone.
-        let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+        let socket = any_socket().ok_or_else(asking)?;
         let mut request = request(&c_name);
         // SAFETY: the request lives through the call; the kernel writes the number into it.
         if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFMTU as libc::Ioctl, &raw mut request) } != 0
@@ -70,14 +64,7 @@ impl Interface {
         }
         // SAFETY: this ioctl fills in this member.
         let mtu = unsafe { request.ifr_ifru.ifru_mtu };
-        // SAFETY: as above, with the flags.
-        if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS as libc::Ioctl, &raw mut request) }
-            != 0
-        {
-            return Err(asking());
-        }
-        // SAFETY: this ioctl fills in this member.
-        let up = libc::c_int::from(unsafe { request.ifr_ifru.ifru_flags }) & libc::IFF_UP != 0;
+        let up = flags(&socket, &c_name).ok_or_else(asking)? & libc::IFF_UP != 0;
         Ok(Interface {
             name: name.to_owned(),
             index,
@@ -86,6 +73,49 @@ impl Interface {
             up,
         })
     }
+}
+
+/// Looks at one interface's carrier again and again. The socket belongs to the network namespace it
+/// was made in, so any thread may look.
+#[derive(Debug)]
+pub(crate) struct Carrier {
+    socket: OwnedFd,
+    name: CString,
+}
+
+impl Carrier {
+    /// Of the interface of this number in the calling thread's network namespace.
+    pub(crate) fn of(index: u32) -> Option<Self> {
+        let mut name = [0u8; libc::IFNAMSIZ];
+        // SAFETY: the kernel writes at most IFNAMSIZ octets, the terminator among them.
+        if unsafe { libc::if_indextoname(index, name.as_mut_ptr().cast()) }.is_null() {
+            return None;
+        }
+        let name = CStr::from_bytes_until_nul(&name).ok()?.to_owned();
+        Some(Carrier { socket: any_socket()?, name })
+    }
+
+    /// Whether frames can pass; `None`: the interface is gone.
+    pub(crate) fn running(&self) -> Option<bool> {
+        flags(&self.socket, &self.name).map(|flags| flags & libc::IFF_RUNNING != 0)
+    }
+}
+
+/// A socket to ask interfaces by.
+fn any_socket() -> Option<OwnedFd> {
+    // SAFETY: makes a descriptor.
+    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    // SAFETY: the descriptor is ours alone.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn flags(socket: &OwnedFd, name: &CString) -> Option<libc::c_int> {
+    let mut request = request(name);
+    // SAFETY: the request lives through the call; the kernel writes the flags into it.
+    let code =
+        unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS as libc::Ioctl, &raw mut request) };
+    // SAFETY: this ioctl fills in this member.
+    (code == 0).then(|| libc::c_int::from(unsafe { request.ifr_ifru.ifru_flags }))
 }
 
 fn request(name: &CString) -> libc::ifreq {

@@ -3,11 +3,12 @@
 
 use std::fmt;
 
+use crate::device::Device;
 use crate::eal::Eal;
 use crate::error::Error;
 use crate::interface::Interface;
 use crate::mempool::Mempool;
-use crate::port::{Device, PortConfig, Started};
+use crate::start::{PortConfig, Started};
 
 /// Drivers that run over a kernel interface, the fastest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +46,8 @@ pub struct Candidate {
     /// Receive and send queues it has to have: with AF_XDP, packets of queues that nobody opens
     /// would go to the kernel.
     pub queues: u16,
+    /// Longest frame of the interface's MTU, octets, one VLAN tag included.
+    pub frame: usize,
 }
 
 /// A way that did not work.
@@ -77,26 +80,30 @@ pub fn device_for_interface(name: &str, queues: u16) -> Result<Vec<Candidate>, E
 
 fn candidates(interface: &Interface, queues: u16) -> Vec<Candidate> {
     let (name, xdp_queues) = (&interface.name, interface.rx_queues);
-    let frame = packet_frame_size(interface.mtu);
+    let slot = packet_frame_size(interface.mtu);
     // Packet rings are made of blocks; both sizes are powers of two.
-    let block = frame.max(65_536);
+    let block = slot.max(65_536);
+    let frame = usize::from(interface.mtu) + 18;
     let all = Driver::ALL.map(|driver| match driver {
         Driver::AfXdp => Candidate {
             driver,
             devargs: format!("net_af_xdp_{name},iface={name},start_queue=0,queue_count={xdp_queues}"),
             queues: xdp_queues,
+            frame,
         },
         Driver::AfPacket => Candidate {
             driver,
             devargs: format!(
-                "net_af_packet_{name},iface={name},qpairs={queues},blocksz={block},framesz={frame},framecnt=2048"
+                "net_af_packet_{name},iface={name},qpairs={queues},blocksz={block},framesz={slot},framecnt=2048"
             ),
             queues,
+            frame,
         },
         Driver::Tap => Candidate {
             driver,
             devargs: format!("net_tap_{name},iface=slt{},remote={name}", interface.index),
             queues,
+            frame,
         },
     });
     all.into()
@@ -141,8 +148,18 @@ pub fn probe_interface(
 }
 
 fn start(eal: &Eal, candidate: &Candidate, config: &PortConfig, pool: &Mempool) -> Result<Started, Error> {
+    let (queues, mtu) = (candidate.queues, config.mtu.unwrap_or(0));
+    let frame = candidate.frame.max(usize::from(mtu) + 18);
+    // The driver would take the MTU, and lose the longer frames without a word.
+    let room = if candidate.driver == Driver::AfXdp { pool.af_xdp_frame_room() } else { pool.frame_room() };
+    if frame > room {
+        return Err(Error::Invalid {
+            what: format!(
+                "frames of the interface have up to {frame} octets, the pool's buffers take {room}"
+            ),
+        });
+    }
     let device = Device::probe(eal, &candidate.devargs)?;
-    let queues = candidate.queues;
     let found = device.capabilities().max_rx_queues;
     if candidate.driver == Driver::AfXdp && found < queues {
         return Err(Error::Invalid {
@@ -166,7 +183,7 @@ fn judge(reason: Error) -> Error {
 fn may_open_packet_sockets() -> bool {
     const NET_ADMIN: u64 = 1 << 12;
     const NET_RAW: u64 = 1 << 13;
-    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return true };
+    let Ok(status) = std::fs::read_to_string("/proc/thread-self/status") else { return true };
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let rights = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
     rights.is_none_or(|rights| rights & NET_ADMIN != 0 && rights & NET_RAW != 0)

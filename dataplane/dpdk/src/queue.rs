@@ -9,7 +9,7 @@ use std::sync::Arc;
 use dpdk_sys as sys;
 
 use crate::burst::Burst;
-use crate::port::{Owned, PortNumber};
+use crate::device::{Owned, PortNumber};
 
 /// Number of a queue of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
