@@ -129,7 +129,7 @@ impl<B: PacketBuf> Worker<B> {
 
     /// A packet between inside hosts that may be a reply, and is else its sender's own.
     pub(crate) fn returned<I: Io<B>>(&mut self, snapshot: &Snapshot, transit: Transit<B>, io: &mut I) {
-        if let Some(hit) = self.nat.lookup(Space::Egress, &transit.key, self.now)
+        if let Some(hit) = self.nat.lookup(Space::Inbound, &transit.key, self.now)
             && self.still_allowed(snapshot, hit)
         {
             self.counters.fast += 1;

@@ -179,6 +179,7 @@ impl<B: PacketBuf> Worker<B> {
             facts.push(Fact::Owner { worker: owner, task });
             let space = match task {
                 Task::Balanced | Task::BalancedReply => Space::Ingress,
+                Task::Inbound | Task::Return => Space::Inbound,
                 _ => Space::Egress,
             };
             if let Some(outcome) = self.explain_session(snapshot, asked, &ip, space, facts) {

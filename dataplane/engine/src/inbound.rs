@@ -13,7 +13,7 @@ use crate::worker::{Transit, Worker};
 impl<B: PacketBuf> Worker<B> {
     /// A packet from a remote (or, after a hairpin's first pass, from another inside host).
     pub(crate) fn inbound<I: Io<B>>(&mut self, snapshot: &Snapshot, transit: Transit<B>, io: &mut I) {
-        if let Some(hit) = self.nat.lookup(Space::Egress, &transit.key, self.now)
+        if let Some(hit) = self.nat.lookup(Space::Inbound, &transit.key, self.now)
             && self.still_allowed(snapshot, hit)
         {
             self.counters.fast += 1;

@@ -128,8 +128,13 @@ impl Flags {
     }
 
     #[inline]
-    pub(crate) const fn space(self) -> Space {
-        if self.has(Self::INGRESS) { Space::Ingress } else { Space::Egress }
+    pub(crate) const fn space(self, direction: Direction) -> Space {
+        let inward = self.has(Self::FROM_OUTSIDE) != matches!(direction, Direction::Reply);
+        match (self.has(Self::INGRESS), inward) {
+            (true, _) => Space::Ingress,
+            (false, true) => Space::Inbound,
+            (false, false) => Space::Egress,
+        }
     }
 }
 
@@ -181,7 +186,7 @@ impl Session {
 
     #[inline]
     pub(crate) fn is(&self, direction: Direction, key: &Key, space: Space) -> bool {
-        self.key(direction) == *key && self.flags.space() == space && self.flags.has(Flags::LIVE)
+        self.key(direction) == *key && self.flags.space(direction) == space && self.flags.has(Flags::LIVE)
     }
 
     /// Header's and transport's checksum differences of a direction.

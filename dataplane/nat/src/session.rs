@@ -108,15 +108,17 @@ impl Sessions {
         *slot = session;
         let next_free = self.cold.get(at).map_or(NIL, |c| c.links[0]);
         for direction in [Direction::Original, Direction::Reply] {
-            let hash = session.key(direction).hash(self.seed, session.flags.space());
+            let hash = session.key(direction).hash(self.seed, session.flags.space(direction));
             let (hot, seed) = (&self.hot, self.seed);
             let stored = self.index.insert(hash, entry(id, direction), |e| {
                 let (id, direction) = parts(e);
-                hot.get(id.0 as usize).map_or(KeyHash(0), |s| s.key(direction).hash(seed, s.flags.space()))
+                hot.get(id.0 as usize)
+                    .map_or(KeyHash(0), |s| s.key(direction).hash(seed, s.flags.space(direction)))
             });
             if stored.is_err() {
                 if direction == Direction::Reply {
-                    let hash = session.key(Direction::Original).hash(self.seed, session.flags.space());
+                    let original = Direction::Original;
+                    let hash = session.key(original).hash(self.seed, session.flags.space(original));
                     self.index.remove(hash, entry(id, Direction::Original));
                 }
                 if let Some(slot) = self.hot.get_mut(at) {
@@ -142,7 +144,7 @@ impl Sessions {
         let at = id.0 as usize;
         let Some(session) = self.get(id).copied() else { return };
         for direction in [Direction::Original, Direction::Reply] {
-            let hash = session.key(direction).hash(self.seed, session.flags.space());
+            let hash = session.key(direction).hash(self.seed, session.flags.space(direction));
             self.index.remove(hash, entry(id.0, direction));
         }
         if session.timer.carried()

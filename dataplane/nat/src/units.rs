@@ -49,9 +49,12 @@ pub struct BackendId(pub u32);
 /// Which set of keys a tuple belongs to: a flow of a VIP is `Ingress`, everything else `Egress`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Space {
-    /// SNAT, direct and static sessions.
+    /// Packets from an inside host, of SNAT, direct and static sessions.
     Egress,
-    /// Balanced sessions.
+    /// Packets of such sessions to the inside host. Between two inside hosts one flow's replies
+    /// may look like another's first packets: they are found apart, as they have other owners.
+    Inbound,
+    /// Both ways of balanced sessions.
     Ingress,
 }
 

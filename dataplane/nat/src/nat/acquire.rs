@@ -146,7 +146,7 @@ impl Nat {
             let behavior = self.mappings.get(mapping)?.behavior;
             let reply = reply(w.kind.protocol(), w.remote, address, taken.port);
             let free =
-                behavior != MappingBehavior::AddressDependent && self.find(Space::Egress, &reply).is_none();
+                behavior != MappingBehavior::AddressDependent && self.find(Space::Inbound, &reply).is_none();
             free.then_some((mapping, taken))
         })
     }

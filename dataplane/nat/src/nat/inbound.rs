@@ -58,7 +58,7 @@ impl Nat {
             _ => packet.tuple.source,
         };
         let leaving = Tuple::new(packet.tuple.protocol, source, inside);
-        self.vacate(Space::Egress, &packet.tuple)?;
+        self.vacate(Space::Inbound, &packet.tuple)?;
         self.vacate(Space::Egress, &leaving.reversed())?;
         if self.sessions.is_full() || self.mappings.get(id) != Some(*mapping) {
             return Err(OpenError::TableFull);

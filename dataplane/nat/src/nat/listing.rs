@@ -26,7 +26,7 @@ impl Nat {
             .flatten();
         SessionView {
             id,
-            space: session.flags.space(),
+            space: session.flags.space(Direction::Original),
             kind,
             from: if session.flags.has(Flags::FROM_OUTSIDE) { Side::Outside } else { Side::Inside },
             original: session.key(Direction::Original).tuple(),

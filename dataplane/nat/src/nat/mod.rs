@@ -22,7 +22,7 @@ use crate::open::Notes;
 use crate::pool::Pool;
 use crate::portless::PortlessSessions;
 use crate::ports::Ports;
-use crate::record::Key;
+use crate::record::{Flags, Key};
 use crate::rejections::Rejections;
 use crate::rewrite::Rewrite;
 use crate::session::Sessions;
@@ -255,7 +255,7 @@ impl Nat {
         let Some(session) = self.sessions.get_mut(id) else { return };
         session.judged = notes.judged;
         session.next_hop = notes.next_hop;
-        if session.flags.space() == Space::Egress
+        if !session.flags.has(Flags::INGRESS)
             && let Some(cold) = self.sessions.cold_mut(id)
         {
             cold.policy = notes.policy;

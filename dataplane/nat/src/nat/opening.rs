@@ -142,7 +142,7 @@ impl Nat {
         }
         let id = match open.action {
             Action::Direct { timeouts } => {
-                self.vacate(Space::Egress, &open.tuple.reversed())?;
+                self.vacate(Space::Inbound, &open.tuple.reversed())?;
                 let draft = Draft {
                     kind: Kind::Direct,
                     from: Side::Inside,
@@ -297,7 +297,7 @@ impl Nat {
             let outside = self.ports.addresses.get(known.block.slot()).filter(|a| a.pool == pool);
             if let Some(address) = outside.map(|a| a.address) {
                 let replies = reply(key.kind.protocol(), remote, address, known.outside_port);
-                if self.vacate(Space::Egress, &replies).is_ok() {
+                if self.vacate(Space::Inbound, &replies).is_ok() {
                     // A session whose time was over may have been the mapping's last.
                     if let Some(known) = self.mappings.get(id).filter(|m| m.inside_port == key.port) {
                         return Ok((Through::Known(id), known.block, known.outside_port));
@@ -345,7 +345,7 @@ impl Nat {
         });
         let free = |slot: &u32| {
             let Some(outside) = self.ports.addresses.get(*slot) else { return false };
-            self.find(Space::Egress, &reply(protocol, remote, outside.address, 0)).is_none()
+            self.find(Space::Inbound, &reply(protocol, remote, outside.address, 0)).is_none()
                 && outside.leases.lease_remote(self.ports.worker(), protocol, remote.address)
         };
         let slot = tried.find(free);
@@ -371,8 +371,12 @@ impl Nat {
     pub fn open_static(&mut self, open: &OpenStatic<'_>, now: Tick) -> Result<SessionId, OpenError> {
         self.pass(now);
         let adopted = beginning(open.tuple.protocol, open.tcp, open.adopt)?;
-        self.vacate(Space::Egress, &open.tuple)?;
-        self.vacate(Space::Egress, &open.translated.reversed())?;
+        let (here, back) = match open.from {
+            Side::Inside => (Space::Egress, Space::Inbound),
+            Side::Outside => (Space::Inbound, Space::Egress),
+        };
+        self.vacate(here, &open.tuple)?;
+        self.vacate(back, &open.translated.reversed())?;
         let draft = Draft {
             kind: Kind::Static,
             from: open.from,

@@ -58,7 +58,7 @@ fn all_checksums_are_right_after_translation_both_ways() {
         assert_eq!(sent.destination, remote(1, 0).address);
         let mut back =
             Packet::of(protocol, Endpoint::new(sent.destination, sent.destination_port), rewrite.source);
-        let hit = w.nat.lookup(Space::Egress, &back.tuple(), w.now).unwrap();
+        let hit = w.nat.lookup(Space::Inbound, &back.tuple(), w.now).unwrap();
         assert_eq!(hit.direction, Direction::Reply);
         assert!(w.nat.rewrite(hit).apply(back.buf.bytes_mut(), &back.ip, Ttl::Keep));
         let got = parsed(&back.buf);
@@ -131,7 +131,7 @@ fn error(
 /// Translates an error as the engine does: the session of the reversed quotation.
 fn translate(w: &mut World, packet: &mut Packet) -> (Hit, Rewrite) {
     let embedded = ipv4::parse_embedded(packet.buf.bytes(), &packet.ip).unwrap();
-    let hit = w.nat.lookup(Space::Egress, &embedded.tuple().reversed(), w.now).expect("a session");
+    let hit = w.find(&embedded.tuple().reversed()).expect("a session");
     let rewrite = w.nat.rewrite(hit);
     assert!(rewrite.apply_embedded(packet.buf.bytes_mut(), &packet.ip, &embedded, Ttl::Decrement));
     (hit, rewrite)
@@ -175,7 +175,7 @@ fn rfc5508_req5_errors_from_inside_show_the_outside_address_alone() {
     let x = w.udp(inside(1, 5000), remote(1, 53)).unwrap();
     let mut reply = Packet::udp(remote(1, 53), x);
     let original = bytes(&reply.buf).to_vec();
-    let hit = w.nat.lookup(Space::Egress, &reply.tuple(), w.now).unwrap();
+    let hit = w.nat.lookup(Space::Inbound, &reply.tuple(), w.now).unwrap();
     w.nat.rewrite(hit).apply(reply.buf.bytes_mut(), &reply.ip, Ttl::Keep);
     // From the host itself, and from a router before it.
     for sender in [inside(1, 0).address, inside(99, 0).address] {

@@ -69,7 +69,7 @@ fn a_static_session_opens_from_either_side_and_its_inside_host_refreshes_it() {
         assert_eq!(w.nat.rewrite(hit).source, Endpoint::new(outside(77), 1));
         w.pass(200);
         let inbound = Packet::udp(remote(1, 2), Endpoint::new(outside(77), 1));
-        let hit = w.nat.lookup(Space::Egress, &inbound.tuple(), w.now).unwrap();
+        let hit = w.nat.lookup(Space::Inbound, &inbound.tuple(), w.now).unwrap();
         w.track(hit, &inbound).unwrap();
         w.pass(100);
         assert!(w.nat.session(id).is_none());

@@ -192,7 +192,7 @@ impl World {
 
     /// A remote sends.
     pub(crate) fn comes(&mut self, packet: &Packet) -> Came {
-        let hit = match self.nat.lookup(Space::Egress, &packet.tuple(), self.now) {
+        let hit = match self.nat.lookup(Space::Inbound, &packet.tuple(), self.now) {
             Some(hit) => hit,
             None => {
                 let unsolicited = Unsolicited {
@@ -234,12 +234,18 @@ impl World {
         self.tcp(from, to, ACK, 1002, 5002);
     }
 
+    /// The session of a packet from or to an inside host.
+    pub(crate) fn find(&mut self, tuple: &Tuple) -> Option<Hit> {
+        let outward = self.nat.lookup(Space::Egress, tuple, self.now);
+        outward.or_else(|| self.nat.lookup(Space::Inbound, tuple, self.now))
+    }
+
     pub(crate) fn alive(&mut self, tuple: &Tuple) -> bool {
-        self.nat.lookup(Space::Egress, tuple, self.now).is_some()
+        self.find(tuple).is_some()
     }
 
     pub(crate) fn session(&mut self, tuple: &Tuple) -> nat::SessionView {
-        let hit = self.nat.lookup(Space::Egress, tuple, self.now).expect("a session");
+        let hit = self.find(tuple).expect("a session");
         self.nat.session(hit.session).expect("a session")
     }
 }
