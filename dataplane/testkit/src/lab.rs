@@ -244,6 +244,7 @@ impl Oracle for Lab {
     fn session(&mut self, space: Space, key: &Tuple) -> Option<(Tuple, Tuple)> {
         let space = match space {
             Space::Egress => nat::Space::Egress,
+            Space::Inbound => nat::Space::Inbound,
             Space::Ingress => nat::Space::Ingress,
         };
         self.workers.iter_mut().find_map(|worker| {

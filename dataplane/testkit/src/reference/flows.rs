@@ -115,7 +115,13 @@ impl Reference {
     }
 
     /// An inside host's own traffic.
+    ///
+    /// One inside host's answer to another may look like its own traffic: the flow that it
+    /// answers comes first.
     fn egress(&mut self, packet: Packet, oracle: &mut dyn Oracle) {
+        if let Some(hit) = self.lookup(Space::Inbound, &packet) {
+            return self.forward(packet, hit, oracle);
+        }
         match self.lookup(Space::Egress, &packet) {
             Some(hit) => self.forward(packet, hit, oracle),
             None => self.first_packet(packet, oracle, Self::open_egress),
@@ -124,7 +130,7 @@ impl Reference {
 
     /// To an outside endpoint, or to an inside address as it is.
     fn inbound(&mut self, packet: Packet, oracle: &mut dyn Oracle) {
-        match self.lookup(Space::Egress, &packet) {
+        match self.lookup(Space::Inbound, &packet) {
             Some(hit) => self.forward(packet, hit, oracle),
             None => self.first_packet(packet, oracle, Self::open_inbound),
         }

@@ -177,11 +177,6 @@ impl Reference {
         self.sessions.len()
     }
 
-    /// Keys of live sessions: original and reply.
-    pub fn keys(&self) -> impl Iterator<Item = (Space, Tuple, Tuple)> {
-        self.sessions.iter().map(|(_, s)| (s.space(), s.original, s.reply))
-    }
-
     fn count(&mut self, name: &'static str) {
         *self.counters.entry(name).or_default() += 1;
     }

@@ -123,7 +123,7 @@ impl Reference {
                 return Ok(hit);
             }
         };
-        if !self.sessions.free(Space::Egress, &session.original, &session.reply) {
+        if !self.sessions.free(&session) {
             return Err(told("no_translation", true));
         }
         Ok(self.sessions.insert(Session { policy, ..session }))
@@ -151,7 +151,7 @@ impl Reference {
         let known = self.ports.mapping(&mapping).map(|m| m.outside);
         let usable = known.filter(|o| {
             let reply = leaving(&key, *o).reversed();
-            pool.addresses.contains(&o.address) && self.sessions.find(Space::Egress, &reply).is_none()
+            pool.addresses.contains(&o.address) && self.sessions.find(Space::Inbound, &reply).is_none()
         });
         if known.is_some() && usable.is_none() {
             // Another end shares that port towards this very remote: this flow goes by itself.
@@ -177,10 +177,10 @@ impl Reference {
             }
         };
         let reply = leaving(&key, outside).reversed();
-        if key == reply || !self.sessions.free(Space::Egress, &key, &reply) {
+        let session = self.fresh(Kind::Snat(mapping), packet, reply, idle_of(&pool), [true, false]);
+        if !self.sessions.free(&session) {
             return Err(told("no_translation", true));
         }
-        let session = self.fresh(Kind::Snat(mapping), packet, reply, idle_of(&pool), [true, false]);
         let hit = self.sessions.insert(session);
         if guest {
             self.ports.share(&mapping, hit.0);
@@ -198,7 +198,7 @@ impl Reference {
     pub(super) fn is_leased(&self, key: &Tuple) -> bool {
         let to = key.destination;
         if !ported(key.protocol) {
-            return self.sessions.find(Space::Egress, key).is_some();
+            return self.sessions.find(Space::Inbound, key).is_some();
         }
         let range = self.view.pool_of(to.address).map(|p| self.view.pools[p].object.ports);
         range.is_some_and(|r| r.first <= to.port && to.port <= r.last)
@@ -283,11 +283,11 @@ impl Reference {
                 return Err(silent("tcp_not_syn"));
             }
             let reply = Tuple { destination: inside, ..key }.reversed();
-            if !self.sessions.free(Space::Egress, &key, &reply) {
-                return Err(silent("no_translation"));
-            }
             let kind = Kind::Static { from_outside: true };
             let session = self.fresh(kind, packet, reply, Idle::DEFAULT, [false, true]);
+            if !self.sessions.free(&session) {
+                return Err(silent("no_translation"));
+            }
             return Ok(self.sessions.insert(session));
         }
         if self.view.pool_of(key.destination.address).is_none() {
@@ -328,10 +328,10 @@ impl Reference {
             _ => key.source,
         };
         let reply = Tuple::new(key.protocol, source, mapping.inside).reversed();
-        if !self.sessions.free(Space::Egress, &key, &reply) {
+        let session = self.fresh(Kind::Admitted(mapping), packet, reply, idle_of(&pool), [false, true]);
+        if !self.sessions.free(&session) {
             return Err(silent("no_translation"));
         }
-        let session = self.fresh(Kind::Admitted(mapping), packet, reply, idle_of(&pool), [false, true]);
         let hit = self.sessions.insert(session);
         self.ports.hold(&mapping, hit.0);
         self.charge(&pool, mapping.pool, held.subscriber, half_open);
@@ -402,12 +402,12 @@ impl Reference {
             reply.destination = source;
             mapping = Some(new);
         }
-        if !self.sessions.free(Space::Ingress, &key, &reply) {
-            return Err(silent("no_translation"));
-        }
         let life = self.life(&vip, at).map_or(0, |l| l.number);
         let kind = Kind::Balanced { mapping, service: (vip.id.0.clone(), vip.id.1.clone()), life };
         let session = self.fresh(kind, packet, reply, Idle::DEFAULT, [true; 2]);
+        if !self.sessions.free(&session) {
+            return Err(silent("no_translation"));
+        }
         let hit = self.sessions.insert(Session { policy, ..session });
         if let Some(mapping) = mapping {
             self.ports.hold(&mapping, hit.0);

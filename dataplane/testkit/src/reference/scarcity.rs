@@ -90,7 +90,7 @@ impl Reference {
         let closed = self.closed(&wanted, who, only);
         let gone = closed.iter().find(|(_, id, outside)| {
             *outside == chosen
-                && self.sessions.get(*id).is_some_and(|s| oracle.session(s.space(), &s.original).is_none())
+                && self.sessions.get(*id).is_some_and(|s| oracle.session(s.space(0), &s.original).is_none())
         });
         if let Some((_, id, _)) = gone.copied() {
             if closed.first().is_some_and(|first| first.1 != id) {
@@ -138,7 +138,7 @@ impl Reference {
             .collect();
         let shareable = used.iter().any(|outside| {
             let reply = wire::Tuple::new(Protocol::TCP, remote, *outside);
-            self.sessions.find(Space::Egress, &reply).is_none()
+            self.sessions.find(Space::Inbound, &reply).is_none()
         });
         if shareable && used.len() < TRIES {
             self.complain(format!("{who} was refused a port while it could share one towards {remote}"));

@@ -12,8 +12,10 @@ use super::tcp::{Connection, Phase};
 /// Set of keys: of balanced flows, and of all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Space {
-    /// Everything but balanced flows.
+    /// Packets from an inside host, of all but balanced flows.
     Egress,
+    /// Packets to an inside host, of all but balanced flows.
+    Inbound,
     /// Balanced flows.
     Ingress,
 }
@@ -114,9 +116,14 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Its set of keys.
-    pub(super) fn space(&self) -> Space {
-        if matches!(self.kind, Kind::Balanced { .. }) { Space::Ingress } else { Space::Egress }
+    /// The set of keys that a direction's belongs to.
+    pub(super) fn space(&self, direction: usize) -> Space {
+        let from_outside = matches!(self.kind, Kind::Admitted(_) | Kind::Static { from_outside: true });
+        match self.kind {
+            Kind::Balanced { .. } => Space::Ingress,
+            _ if from_outside == (direction == 1) => Space::Egress,
+            _ => Space::Inbound,
+        }
     }
 
     /// Key of a direction.
@@ -160,17 +167,19 @@ impl Sessions {
     }
 
     /// Are both keys free, and two? A packet from an end to itself makes no session.
-    pub(super) fn free(&self, space: Space, original: &Tuple, reply: &Tuple) -> bool {
-        original != reply && self.find(space, original).is_none() && self.find(space, reply).is_none()
+    pub(super) fn free(&self, session: &Session) -> bool {
+        let (original, reply) = (&session.original, &session.reply);
+        original != reply
+            && self.find(session.space(0), original).is_none()
+            && self.find(session.space(1), reply).is_none()
     }
 
     /// Adds a session whose keys are free.
     pub(super) fn insert(&mut self, session: Session) -> Hit {
         let id = self.next;
         self.next += 1;
-        let space = session.space();
-        self.index.insert((space, session.original), Hit(id, 0));
-        self.index.insert((space, session.reply), Hit(id, 1));
+        self.index.insert((session.space(0), session.original), Hit(id, 0));
+        self.index.insert((session.space(1), session.reply), Hit(id, 1));
         self.deadlines.insert((session.deadline, id));
         self.all.insert(id, session);
         Hit(id, 0)
@@ -179,9 +188,8 @@ impl Sessions {
     /// Takes a session out.
     pub(super) fn remove(&mut self, id: u64) -> Option<Session> {
         let session = self.all.remove(&id)?;
-        let space = session.space();
-        self.index.remove(&(space, session.original));
-        self.index.remove(&(space, session.reply));
+        self.index.remove(&(session.space(0), session.original));
+        self.index.remove(&(session.space(1), session.reply));
         self.deadlines.remove(&(session.deadline, id));
         Some(session)
     }
