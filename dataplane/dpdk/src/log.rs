@@ -29,8 +29,16 @@ static SINK: OnceLock<Sink> = OnceLock::new();
 const KEPT: usize = 16;
 const TOLD: usize = 4;
 
-/// What EAL adds to a driver's reason.
-const EMPTY_WORDS: &[&str] = &["EAL: Driver cannot attach the device", "EAL: Failed to attach device"];
+/// What EAL adds to a driver's reason, and what libxdp says when it goes on without a dispatcher.
+const EMPTY_WORDS: &[&str] = &[
+    "EAL: Driver cannot attach the device",
+    "EAL: Failed to attach device",
+    "libxdp: No bpffs found",
+    "libxdp: Can't use dispatcher",
+];
+
+/// What libbpf puts before the kernel's own reason, the best there is.
+const KERNEL_WORDS: &str = "Kernel error message:";
 
 thread_local! {
     /// Errors and warnings of the call that this thread is making, if it is making one. Per thread, so
@@ -97,7 +105,7 @@ pub(crate) fn listen<T>(call: impl FnOnce() -> T) -> (T, Vec<String>) {
     let result = call();
     let mut said = SAID.with(|said| said.borrow_mut().take()).unwrap_or_default();
     said.retain(|(_, line)| !EMPTY_WORDS.iter().any(|words| line.starts_with(words)));
-    said.sort_by_key(|(level, _)| *level);
+    said.sort_by_key(|(level, line)| (!line.contains(KERNEL_WORDS), *level));
     said.dedup();
     said.truncate(TOLD);
     (result, said.into_iter().map(|(_, line)| line).collect())
