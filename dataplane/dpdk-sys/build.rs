@@ -132,11 +132,15 @@ fn link() {
             "DPDK {OLDEST} or newer was not found: install the Debian packages `libdpdk-dev` and `pkg-config` ({error})"
         ),
     };
-    for path in dpdk.link_paths {
+    for path in &dpdk.link_paths {
         println!("cargo:rustc-link-search=native={}", path.display());
     }
     for library in LIBRARIES {
         println!("cargo:rustc-link-lib=dylib={library}");
+    }
+    // The log left EAL for a library of its own in 24.03.
+    if dpdk.libs.iter().any(|library| library == "rte_log") {
+        println!("cargo:rustc-link-lib=dylib=rte_log");
     }
 }
 
