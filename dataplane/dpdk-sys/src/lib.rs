@@ -70,8 +70,14 @@ const _: () = {
     assert!(MBUF_TAG_OFFSET == 96);
 };
 
-// Generated: bitfield accessors come without safety comments.
-#[allow(clippy::all, clippy::undocumented_unsafe_blocks, unreachable_pub, unsafe_op_in_unsafe_fn)]
+// Generated: accessors come without safety comments, and DPDK writes for Doxygen.
+#[allow(
+    clippy::all,
+    clippy::undocumented_unsafe_blocks,
+    rustdoc::all,
+    unreachable_pub,
+    unsafe_op_in_unsafe_fn
+)]
 mod generated {
     use super::{rte_device, rte_eth_rxconf, rte_eth_txconf, rte_mbuf, rte_mempool, rte_ring};
 
