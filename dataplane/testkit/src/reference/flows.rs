@@ -13,10 +13,11 @@ impl Reference {
         if self.view.vip(key.protocol, key.destination).is_some() {
             return self.balanced(packet, oracle);
         }
-        if self.is_backend(key.protocol, key.source) && !packet.hairpin {
-            if let Some(hit) = self.lookup(Space::Ingress, &packet) {
-                return self.forward(packet, hit, oracle);
-            }
+        if self.is_backend(key.protocol, key.source)
+            && !packet.hairpin
+            && let Some(hit) = self.lookup(Space::Ingress, &packet)
+        {
+            return self.forward(packet, hit, oracle);
         }
         self.steer_plain(packet, oracle);
     }

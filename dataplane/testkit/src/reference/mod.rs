@@ -6,6 +6,7 @@
 //! ([`Oracle`]) and says whether that was allowed ([`Reference::complaints`]).
 
 mod arrive;
+mod balanced;
 mod errors;
 mod flows;
 mod forward;

@@ -2,19 +2,19 @@
 
 use std::net::Ipv4Addr;
 
-use model::{FilteringBehavior, MappingBehavior, OnDeny, PoolingBehavior};
-use wire::{Endpoint, Protocol, Transport, Tuple, toeplitz};
+use model::{FilteringBehavior, MappingBehavior, PoolingBehavior};
+use wire::{Endpoint, Protocol, Transport, Tuple};
 
-use super::flows::{Answer, Refusal, silent, told};
+use super::flows::{Refusal, silent, told};
 use super::judge::{Allowed, Leave};
 use super::ports::{MappingKey, Scope, ported};
 use super::sessions::{Hit, Idle, Kind, Session, Space};
 use super::tcp::{Connection, Phase, flags_valid};
-use super::view::{PoolFacts, Side};
+use super::view::PoolFacts;
 use super::{HeldSyn, Oracle, Packet, Reference, ticks};
 
 /// Does this packet begin a connection (or is it none of TCP)?
-fn opens(packet: &Packet) -> bool {
+pub(super) fn opens(packet: &Packet) -> bool {
     match packet.ip.l4_kind {
         Transport::Tcp(t) => flags_valid(&t) && t.flags.syn() && !t.flags.ack(),
         _ => true,
@@ -22,7 +22,7 @@ fn opens(packet: &Packet) -> bool {
 }
 
 /// May this packet of a connection that is under way be adopted?
-fn adoptable(packet: &Packet) -> bool {
+pub(super) fn adoptable(packet: &Packet) -> bool {
     match packet.ip.l4_kind {
         Transport::Tcp(t) => flags_valid(&t) && !t.flags.rst() && !t.flags.syn(),
         _ => true,
@@ -57,7 +57,14 @@ fn idle_of(pool: &PoolFacts) -> Idle {
 
 impl Reference {
     /// A new session, not yet known. `adopt`: take a TCP flow over in mid-stream.
-    fn fresh(&self, kind: Kind, packet: &Packet, reply: Tuple, idle: Idle, refresh: [bool; 2]) -> Session {
+    pub(super) fn fresh(
+        &self,
+        kind: Kind,
+        packet: &Packet,
+        reply: Tuple,
+        idle: Idle,
+        refresh: [bool; 2],
+    ) -> Session {
         let tcp =
             is_tcp(packet).then(|| if opens(packet) { Connection::default() } else { Connection::adopted() });
         let mut session = Session {
@@ -106,7 +113,8 @@ impl Reference {
         if self.route(to, 0).is_none() && !self.is_ours(to) {
             return Err(silent("no_route"));
         }
-        if !opens(packet) && !(adopt && adoptable(packet)) {
+        let begins = opens(packet) || (adopt && adoptable(packet));
+        if !begins {
             return Err(silent("tcp_not_syn"));
         }
         let session = match leave {
@@ -247,7 +255,7 @@ impl Reference {
     }
 
     /// Takes the gateway's choice of an outside end for a new mapping, if it was allowed.
-    fn choose(
+    pub(super) fn choose(
         &mut self,
         pool: &PoolFacts,
         pooling: PoolingBehavior,
@@ -345,77 +353,6 @@ impl Reference {
         }
         let octets = packet.octets[..packet.octets.len().min(548)].to_vec();
         self.held_syns.push(HeldSyn { due: self.now + 60, key: packet.key, octets });
-    }
-
-    pub(super) fn open_balanced(&mut self, packet: &Packet, oracle: &mut dyn Oracle) -> Result<Hit, Refusal> {
-        let key = packet.key;
-        let client = key.source;
-        let Some(vip) = self.view.vip(key.protocol, key.destination).cloned() else {
-            return Err(silent("no_mapping"));
-        };
-        if !vip.admits(client.address) {
-            return Err(silent("vip_source_denied"));
-        }
-        let chosen = vip.table.choose(vip.object.affinity, key.protocol, client, key.destination);
-        let backend = chosen.and_then(|at| vip.backend_endpoint(at, key.destination.port).map(|b| (at, b)));
-        let Some((at, backend)) = backend else {
-            let answer = match vip.object.on_empty {
-                OnDeny::Reject => Answer::Unreachable,
-                OnDeny::Drop => Answer::Silence,
-            };
-            return Err(Refusal { reason: "vip_no_backend", answer });
-        };
-        let client_side = self.side_of(client.address).unwrap_or(Side::Outside);
-        let same_side = self.side_of(backend.address) == Some(client_side);
-        let (pool, policy) = if client_side == Side::Outside {
-            (vip.source_nat, None)
-        } else {
-            let allowed = self.judge(&Tuple { destination: backend, ..key })?;
-            let own = match allowed.leave {
-                Leave::Snat(pool, ..) => Some(pool),
-                _ => None,
-            };
-            (vip.source_nat.or(own), allowed.policy)
-        };
-        if pool.is_none() && same_side {
-            return Err(silent("hairpin_no_pool"));
-        }
-        if self.route(backend.address, 0).is_none() {
-            return Err(silent("no_route"));
-        }
-        if !opens(packet) && !adoptable(packet) {
-            return Err(silent("tcp_not_syn"));
-        }
-        let mut reply = Tuple { destination: backend, ..key }.reversed();
-        let mut mapping = None;
-        if let Some(pool) = pool {
-            let pool = self.view.pools[pool].clone();
-            let number = self.pool_key(&pool.id);
-            let scope = Scope::Flow(client, key.destination);
-            let new = MappingKey { pool: number, protocol: key.protocol, inside: client, scope };
-            let lessee = Ipv4Addr::from(toeplitz::endpoint(client.address, client.port) % 12);
-            let found = oracle.session(Space::Ingress, &key).map(|(_, reply)| reply.destination);
-            let filtering = FilteringBehavior::AddressAndPortDependent;
-            let source = self
-                .choose(&pool, PoolingBehavior::Arbitrary, new, lessee, filtering, (backend, found))
-                .map_err(|r| silent(r.reason))?;
-            reply.destination = source;
-            mapping = Some(new);
-        }
-        let life = self.life(&vip, at).map_or(0, |l| l.number);
-        let kind = Kind::Balanced { mapping, service: (vip.id.0.clone(), vip.id.1.clone()), life };
-        let session = self.fresh(kind, packet, reply, Idle::DEFAULT, [true; 2]);
-        if !self.sessions.free(&session) {
-            return Err(silent("no_translation"));
-        }
-        let hit = self.sessions.insert(Session { policy, ..session });
-        if let Some(mapping) = mapping {
-            self.ports.hold(&mapping, hit.0);
-            if let Some(who) = self.ports.mapping(&mapping).map(|m| m.subscriber) {
-                self.ports.subscriber(mapping.pool, who).sessions += 1;
-            }
-        }
-        Ok(hit)
     }
 }
 

@@ -212,9 +212,4 @@ impl Sessions {
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }
-
-    /// All of them.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Session)> {
-        self.all.iter().map(|(id, s)| (*id, s))
-    }
 }
