@@ -35,18 +35,34 @@ plain!(u8, u16, u32, u64, i8, i16, i32, i64);
 // SAFETY: an array of plain data is plain.
 unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
 
-/// Declares structs of plain fields as [`Plain`] outside of `unsafe`: the macro checks that
-/// each field is, and that there is no padding between them.
+/// Declares structs of plain fields as [`Plain`] outside of `unsafe`. The macro checks that each
+/// field is there and plain, and that nothing else is: no other field, no padding.
+///
+/// ```
+/// #[derive(Clone, Copy)]
+/// #[repr(C)]
+/// struct Slot { key: u64, tags: [u16; 4] }
+/// mem::plain_struct!(Slot { key: u64, tags: [u16; 4] });
+/// ```
+///
+/// A type that only looks like the declared one is refused, since zeros would be no value of it:
+///
+/// ```compile_fail,E0308
+/// #[derive(Clone, Copy)]
+/// struct Slot { key: std::num::NonZeroU64 }
+/// mem::plain_struct!(Slot { key: u64 });
+/// ```
 #[macro_export]
 macro_rules! plain_struct {
     ($name:ident { $($field:ident : $t:ty),* $(,)? }) => {
         const _: () = {
             const fn is_plain<T: $crate::Plain>() {}
             $(is_plain::<$t>();)*
-            assert!(size_of::<$name>() == 0 $(+ size_of::<$t>())*, "padding between fields");
+            let _: fn(&$name) = |of| { $(let _: &$t = &of.$field;)* };
+            assert!(size_of::<$name>() == 0 $(+ size_of::<$t>())*, "padding, or a field left out");
         };
-        // SAFETY: every field is plain and there is no padding, checked above; a field left out
-        // of the list would make the sizes differ.
+        // SAFETY: the fields named are plain and of these types; with another field or with
+        // padding the sizes would differ. All checked above.
         unsafe impl $crate::Plain for $name {}
     };
 }
