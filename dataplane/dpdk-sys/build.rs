@@ -17,11 +17,8 @@ const LIBRARIES: &[&str] = &["rte_eal", "rte_ethdev", "rte_mbuf", "rte_mempool",
 const FUNCTIONS: &[&str] = &[
     "rte_eal_init",
     "rte_eal_get_runtime_dir",
-    "rte_eal_has_hugepages",
     "rte_version",
-    "rte_strerror",
     "rte_log_set_global_level",
-    "rte_log_set_level_pattern",
     "rte_thread_register",
     "rte_thread_unregister",
     "rte_socket_count",
@@ -31,12 +28,9 @@ const FUNCTIONS: &[&str] = &[
     "rte_dev_remove",
     "rte_eth_dev_adjust_nb_rx_tx_desc",
     "rte_eth_dev_close",
-    "rte_eth_dev_get_name_by_port",
     "rte_eth_dev_get_port_by_name",
     "rte_eth_dev_get_mtu",
     "rte_eth_dev_rx_intr_ctl_q_get_fd",
-    "rte_eth_dev_rx_intr_disable",
-    "rte_eth_dev_rx_intr_enable",
     "rte_eth_dev_set_mtu",
     "rte_eth_dev_socket_id",
     "rte_eth_dev_start",
@@ -45,14 +39,10 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_promiscuous_disable",
     "rte_eth_promiscuous_enable",
     "rte_eth_promiscuous_get",
-    "rte_eth_rx_queue_setup",
-    "rte_eth_tx_queue_setup",
     "rte_eth_stats_reset",
     "rte_eth_xstats_get",
     "rte_eth_xstats_get_names",
-    "rte_mbuf_dynfield_register",
     "rte_mempool_avail_count",
-    "rte_mempool_free",
     "rte_mempool_in_use_count",
     "rte_pktmbuf_pool_create",
     "rte_ring_create",
@@ -62,7 +52,7 @@ const FUNCTIONS: &[&str] = &[
 
 /// The structures that are read as they are. Nothing they or the functions refer to is followed:
 /// what is seen through pointers only is opaque, and `rte_mbuf` is written by hand, in `src/lib.rs`.
-const TYPES: &[&str] = &["rte_eth_xstat", "rte_eth_xstat_name", "rte_mbuf_dynfield", "shim_.*"];
+const TYPES: &[&str] = &["rte_eth_xstat", "rte_eth_xstat_name", "shim_.*"];
 
 fn main() {
     for path in ["build.rs", "csrc/shim.h", "csrc/shim.c"] {
@@ -87,12 +77,9 @@ fn main() {
         .clang_args(&cflags)
         .allowlist_recursively(false)
         .allowlist_var("SHIM_.*")
-        .allowlist_var("RTE_LOG_(EMERG|ALERT|CRIT|ERR|WARNING|NOTICE|INFO|DEBUG)")
+        .allowlist_var("RTE_LOG_(ERR|WARNING|NOTICE|INFO|DEBUG)")
         .allowlist_var("RING_F_S[PC]_(EN|DE)Q")
-        .allowlist_var(
-            "RTE_(PKTMBUF_HEADROOM|MBUF_DEFAULT_BUF_SIZE|MEMPOOL_CACHE_MAX_SIZE|MAX_LCORE|ETH_NAME_MAX_LEN)",
-        )
-        .allowlist_var("RTE_(MEMPOOL_NAMESIZE|RING_NAMESIZE)")
+        .allowlist_var("RTE_(PKTMBUF_HEADROOM|MBUF_DEFAULT_BUF_SIZE|MEMPOOL_CACHE_MAX_SIZE)")
         .prepend_enum_name(false)
         .derive_default(true)
         .merge_extern_blocks(true)

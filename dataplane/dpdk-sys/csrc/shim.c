@@ -34,8 +34,6 @@ _Static_assert(sizeof(struct rte_mbuf) == 128, "rte_mbuf has another size: adapt
 /* src/lib.rs packs l2_len and l3_len by these widths, lowest bits first. */
 _Static_assert(RTE_MBUF_L2_LEN_BITS == 7 && RTE_MBUF_L3_LEN_BITS == 9, "rte_mbuf.tx_offload has other fields");
 
-
-
 static shim_log_line log_line;
 
 static ssize_t log_write(void *cookie, const char *text, size_t length)
@@ -189,19 +187,6 @@ int shim_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, uns
 	return rte_eth_tx_queue_setup(port, queue, descriptors, socket, &info.default_txconf);
 }
 
-int shim_reta_spread(uint16_t port, uint16_t reta_size, uint16_t queues)
-{
-	struct rte_eth_rss_reta_entry64 reta[RTE_ETH_RSS_RETA_SIZE_512 / RTE_ETH_RETA_GROUP_SIZE];
-	if (queues == 0 || reta_size > RTE_ETH_RSS_RETA_SIZE_512)
-		return -EINVAL;
-	memset(reta, 0, sizeof(reta));
-	for (uint16_t i = 0; i < reta_size; i++) {
-		reta[i / RTE_ETH_RETA_GROUP_SIZE].mask |= UINT64_C(1) << (i % RTE_ETH_RETA_GROUP_SIZE);
-		reta[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE] = i % queues;
-	}
-	return rte_eth_dev_rss_reta_update(port, reta, reta_size);
-}
-
 static __rte_noinline uint16_t join_segments(struct rte_mbuf **mbufs, uint16_t count, uint64_t *too_long)
 {
 	uint16_t kept = 0;
@@ -224,11 +209,6 @@ uint16_t shim_rx_burst_joined(uint16_t port, uint16_t queue, struct rte_mbuf **m
 	for (uint16_t i = 0; i < received; i++)
 		segments |= mbufs[i]->nb_segs;
 	return likely(segments == 1) ? received : join_segments(mbufs, received, too_long);
-}
-
-uint16_t shim_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count)
-{
-	return rte_eth_rx_burst(port, queue, mbufs, count);
 }
 
 uint16_t shim_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count)
@@ -257,18 +237,6 @@ int shim_mbuf_claim_tag(size_t offset)
 	return rte_mbuf_dynfield_register_offset(&tag, offset) == (int)offset ? 0 : -1;
 }
 
-uint16_t shim_mbuf_refcnt(const struct rte_mbuf *mbuf) { return rte_mbuf_refcnt_read(mbuf); }
-
-unsigned int shim_ring_enqueue_burst(struct rte_ring *ring, struct rte_mbuf **mbufs, unsigned int count)
-{
-	return rte_ring_enqueue_burst(ring, (void *const *)mbufs, count, NULL);
-}
-
-unsigned int shim_ring_dequeue_burst(struct rte_ring *ring, struct rte_mbuf **mbufs, unsigned int count)
-{
-	return rte_ring_dequeue_burst(ring, (void **)mbufs, count, NULL);
-}
-
 unsigned int shim_ring_sp_enqueue(struct rte_ring *ring, struct rte_mbuf **mbufs, unsigned int count)
 {
 	return rte_ring_sp_enqueue_burst(ring, (void *const *)mbufs, count, NULL);
@@ -281,10 +249,3 @@ unsigned int shim_ring_sc_dequeue(struct rte_ring *ring, struct rte_mbuf **mbufs
 
 unsigned int shim_ring_count(const struct rte_ring *ring) { return rte_ring_count(ring); }
 unsigned int shim_ring_capacity(const struct rte_ring *ring) { return rte_ring_get_capacity(ring); }
-
-uint32_t shim_mempool_size(const struct rte_mempool *pool) { return pool->size; }
-
-uint32_t shim_mempool_element_size(const struct rte_mempool *pool)
-{
-	return pool->header_size + pool->elt_size + pool->trailer_size;
-}

@@ -90,8 +90,6 @@ static const uint64_t SHIM_RSS_IP = RTE_ETH_RSS_IP;
 static const uint64_t SHIM_RSS_UDP = RTE_ETH_RSS_UDP;
 static const uint64_t SHIM_RSS_TCP = RTE_ETH_RSS_TCP;
 static const uint64_t SHIM_RSS_L3_SRC_ONLY = RTE_ETH_RSS_L3_SRC_ONLY;
-static const uint64_t SHIM_RSS_L4_SRC_ONLY = RTE_ETH_RSS_L4_SRC_ONLY;
-static const uint32_t SHIM_RING_F_EXACT_SZ = RING_F_EXACT_SZ;
 
 /* The flags and masks of rte_mbuf::ol_flags that the packet path reads or writes. */
 static const uint64_t SHIM_MBUF_RX_RSS_HASH = RTE_MBUF_F_RX_RSS_HASH;
@@ -132,15 +130,12 @@ int shim_port_mac(uint16_t port, uint8_t out[6]);
 
 int shim_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, unsigned int socket, struct rte_mempool *pool);
 int shim_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, unsigned int socket, uint64_t offloads);
-/* Points the entries of the redirection table at queues 0 to queues - 1 in turn. */
-int shim_reta_spread(uint16_t port, uint16_t reta_size, uint16_t queues);
 
 /*
  * Gives packets of one segment only: some drivers split what is longer than an mbuf. Those are
  * joined where one mbuf holds them; the others are freed and counted in `*too_long`.
  */
 uint16_t shim_rx_burst_joined(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count, uint64_t *too_long);
-uint16_t shim_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
 uint16_t shim_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
 uint16_t shim_tx_prepare(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
 
@@ -150,18 +145,11 @@ void shim_mbuf_free(struct rte_mbuf *mbuf);
 void shim_mbuf_free_bulk(struct rte_mbuf **mbufs, unsigned int count);
 /* Takes the 8 octets of the dynamic area at `offset` for rte_mbuf::tag; -1 when others have them. Once, after init. */
 int shim_mbuf_claim_tag(size_t offset);
-uint16_t shim_mbuf_refcnt(const struct rte_mbuf *mbuf);
 
-unsigned int shim_ring_enqueue_burst(struct rte_ring *ring, struct rte_mbuf **mbufs, unsigned int count);
-unsigned int shim_ring_dequeue_burst(struct rte_ring *ring, struct rte_mbuf **mbufs, unsigned int count);
-/* The same for a ring with one producer and one consumer: no compare-and-swap. */
+/* For a ring with one producer and one consumer: no compare-and-swap. */
 unsigned int shim_ring_sp_enqueue(struct rte_ring *ring, struct rte_mbuf **mbufs, unsigned int count);
 unsigned int shim_ring_sc_dequeue(struct rte_ring *ring, struct rte_mbuf **mbufs, unsigned int count);
 unsigned int shim_ring_count(const struct rte_ring *ring);
 unsigned int shim_ring_capacity(const struct rte_ring *ring);
-
-uint32_t shim_mempool_size(const struct rte_mempool *pool);
-/* Octets of an element, its header and trailer included: what an AF_XDP chunk is cut from. */
-uint32_t shim_mempool_element_size(const struct rte_mempool *pool);
 
 #endif

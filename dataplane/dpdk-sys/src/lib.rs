@@ -16,7 +16,7 @@ macro_rules! opaque {
     )*};
 }
 
-opaque!(rte_mempool rte_ring rte_device rte_eth_rxconf rte_eth_txconf);
+opaque!(rte_mempool rte_ring rte_device);
 
 /// A packet buffer's header, by hand: the fields the packet path touches. `csrc/shim.c`
 /// asserts every offset against the headers.
@@ -25,7 +25,6 @@ pub struct rte_mbuf {
     pub buf_addr: *mut u8,
     _iova_or_next: u64,
     pub data_off: u16,
-    /// Atomic for DPDK; read it by `shim_mbuf_refcnt`.
     _refcnt: u16,
     pub nb_segs: u16,
     pub port: u16,
@@ -79,7 +78,7 @@ const _: () = {
     unsafe_op_in_unsafe_fn
 )]
 mod generated {
-    use super::{rte_device, rte_eth_rxconf, rte_eth_txconf, rte_mbuf, rte_mempool, rte_ring};
+    use super::{rte_device, rte_mbuf, rte_mempool, rte_ring};
 
     include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
 }

@@ -136,15 +136,6 @@ impl Mempool {
         usize::from(self.data_room).saturating_sub(sys::RTE_PKTMBUF_HEADROOM as usize)
     }
 
-    /// Longest frame that AF_XDP passes in buffers of this pool, octets. An element is a chunk of
-    /// AF_XDP's there, of which 576 go to the headers of element and mbuf, our headroom and the kernel's.
-    pub fn af_xdp_frame_room(&self) -> usize {
-        const TAKEN: usize = 64 + 128 + sys::RTE_PKTMBUF_HEADROOM as usize + 256;
-        // SAFETY: the pool lives for ever.
-        let element = unsafe { sys::shim_mempool_element_size(self.as_ptr()) } as usize;
-        element.saturating_sub(TAKEN)
-    }
-
     /// Buffers that nobody has, those in threads' caches among them. Walks the caches: not for the packet path.
     pub fn available(&self) -> usize {
         // SAFETY: the pool lives for ever; the count is approximate while others use it.

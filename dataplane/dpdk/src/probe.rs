@@ -2,6 +2,7 @@
 //! fastest first, and a probe that really starts each until one runs.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use crate::device::Device;
 use crate::eal::Eal;
@@ -50,6 +51,29 @@ pub struct Candidate {
     pub frame: usize,
 }
 
+impl Candidate {
+    /// The sizes of [`PoolConfig::data_room`](crate::PoolConfig) that it runs with. Empty: none will do.
+    pub fn data_room(&self) -> RangeInclusive<u16> {
+        data_room(self.driver, self.frame)
+    }
+}
+
+/// What buffers have to be like so that no frame of this length is lost.
+fn data_room(driver: Driver, frame: usize) -> RangeInclusive<u16> {
+    const HEADROOM: usize = dpdk_sys::RTE_PKTMBUF_HEADROOM as usize;
+    let (least, most) = match driver {
+        // An element of the pool (64 octets of its header, 128 of the mbuf's) is a chunk of AF_XDP's,
+        // which is a page at most and of which the kernel keeps 256 octets. The driver would take
+        // any MTU, and lose longer frames without a word.
+        Driver::AfXdp => (frame + HEADROOM + 256, 4_096 - 64 - 128),
+        // The driver wants room for all of a slot but 32 octets.
+        Driver::AfPacket => (packet_slot(frame) - 32 + HEADROOM, usize::MAX),
+        Driver::Tap => (frame + HEADROOM, usize::MAX),
+    };
+    let most = u16::try_from(most).unwrap_or(u16::MAX);
+    u16::try_from(least).map_or(RangeInclusive::new(1, 0), |least| least..=most)
+}
+
 /// A way that did not work.
 #[derive(Debug)]
 pub struct Rejected {
@@ -75,16 +99,16 @@ pub struct Attached {
 /// The ways to take an interface of the current network namespace with about `queues` queues, the
 /// fastest first. Fails if there is no such interface.
 pub fn device_for_interface(name: &str, queues: u16) -> Result<Vec<Candidate>, Error> {
-    Ok(candidates(&Interface::named(name)?, queues.max(1)))
+    Ok(candidates(&Interface::named(name)?, queues.max(1)).into())
 }
 
-fn candidates(interface: &Interface, queues: u16) -> Vec<Candidate> {
+fn candidates(interface: &Interface, queues: u16) -> [Candidate; 3] {
     let (name, xdp_queues) = (&interface.name, interface.rx_queues);
-    let slot = packet_frame_size(interface.mtu);
+    let frame = longest_frame(interface.mtu);
+    let slot = packet_slot(frame);
     // Packet rings are made of blocks; both sizes are powers of two.
     let block = slot.max(65_536);
-    let frame = usize::from(interface.mtu) + 18;
-    let all = Driver::ALL.map(|driver| match driver {
+    Driver::ALL.map(|driver| match driver {
         Driver::AfXdp => Candidate {
             driver,
             devargs: format!("net_af_xdp_{name},iface={name},start_queue=0,queue_count={xdp_queues}"),
@@ -105,13 +129,17 @@ fn candidates(interface: &Interface, queues: u16) -> Vec<Candidate> {
             queues,
             frame,
         },
-    });
-    all.into()
+    })
 }
 
-/// Octets of a packet ring's frame that holds the kernel's header, Ethernet, VLAN and `mtu`.
-fn packet_frame_size(mtu: u16) -> u32 {
-    (u32::from(mtu) + 128).next_power_of_two().max(2_048)
+/// Octets of a frame of this MTU, Ethernet and one VLAN tag included.
+fn longest_frame(mtu: u16) -> usize {
+    usize::from(mtu) + 18
+}
+
+/// Octets of a packet ring's slot that holds a frame and what the kernel puts before it.
+fn packet_slot(frame: usize) -> usize {
+    (frame + 110).next_power_of_two().max(2_048)
 }
 
 /// Starts the first candidate that works. Fails if none does, with every reason.
@@ -148,15 +176,22 @@ pub fn probe_interface(
 }
 
 fn start(eal: &Eal, candidate: &Candidate, config: &PortConfig, pool: &Mempool) -> Result<Started, Error> {
-    let (queues, mtu) = (candidate.queues, config.mtu.unwrap_or(0));
-    let frame = candidate.frame.max(usize::from(mtu) + 18);
-    // The driver would take the MTU, and lose the longer frames without a word.
-    let room = if candidate.driver == Driver::AfXdp { pool.af_xdp_frame_room() } else { pool.frame_room() };
-    if frame > room {
+    let queues = candidate.queues;
+    let frame = candidate.frame.max(config.mtu.map_or(0, longest_frame));
+    let rooms = data_room(candidate.driver, frame);
+    if !rooms.contains(&pool.data_room()) {
+        let buffers = if rooms.is_empty() {
+            "this driver cannot take".to_owned()
+        } else {
+            format!(
+                "need buffers of {} to {} octets: the pool's have {}",
+                rooms.start(),
+                rooms.end(),
+                pool.data_room()
+            )
+        };
         return Err(Error::Invalid {
-            what: format!(
-                "frames of the interface have up to {frame} octets, the pool's buffers take {room}"
-            ),
+            what: format!("frames of the interface have up to {frame} octets, which {buffers}"),
         });
     }
     let device = Device::probe(eal, &candidate.devargs)?;
@@ -207,11 +242,26 @@ mod tests {
     }
 
     #[test]
-    fn packet_ring_frames_hold_the_mtu() {
-        for (mtu, frame) in [(1_500, 2_048), (1_921, 4_096), (9_000, 16_384), (u16::MAX, 131_072)] {
-            assert_eq!(packet_frame_size(mtu), frame);
+    fn packet_ring_slots_hold_the_mtu() {
+        for (mtu, slot) in [(1_500, 2_048), (1_921, 4_096), (9_000, 16_384), (u16::MAX, 131_072)] {
+            assert_eq!(packet_slot(longest_frame(mtu)), slot);
         }
         let ways = candidates(&interface(9_000, 1), 1);
         assert!(ways[1].devargs.contains("blocksz=65536,framesz=16384"), "{}", ways[1].devargs);
+    }
+
+    #[test]
+    fn each_driver_says_what_buffers_it_needs() {
+        let rooms = |mtu| candidates(&interface(mtu, 1), 1).map(|way| way.data_room());
+        for (mtu, xdp, packet, tap) in [
+            (1_500, 1_902..=3_904, 2_144..=u16::MAX, 1_646..=u16::MAX),
+            (3_400, 3_802..=3_904, 4_192..=u16::MAX, 3_546..=u16::MAX),
+            (9_000, RangeInclusive::new(9_402, 3_904), 16_480..=u16::MAX, 9_146..=u16::MAX),
+        ] {
+            assert_eq!(rooms(mtu), [xdp, packet, tap], "MTU {mtu}");
+        }
+        assert!(rooms(9_000)[0].is_empty(), "no page holds that");
+        assert!(rooms(u16::MAX).iter().all(RangeInclusive::is_empty));
+        assert!(rooms(1_500).iter().all(|room| room.contains(&crate::PoolConfig::default().data_room)));
     }
 }

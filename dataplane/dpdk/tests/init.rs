@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use dpdk::{Eal, EalConfig, Error, Hugepages, Level, Memory};
+use dpdk::{Eal, EalConfig, Error, Hugepages, Level, Memory, Mempool, PoolConfig};
 
 #[test]
 fn init_names_what_is_missing_before_it_tries_and_succeeds_once() {
@@ -40,6 +40,12 @@ fn init_names_what_is_missing_before_it_tries_and_succeeds_once() {
 
     let again = Eal::init(&config, sink).map(drop).unwrap_err();
     assert!(matches!(again, Error::AlreadyInitialised), "{again:?}");
+
+    let most = PoolConfig { mbufs: u32::MAX, ..PoolConfig::default() };
+    let error = Mempool::new(&eal, &most).map(drop).unwrap_err();
+    assert!(error.to_string().contains("4294967295 packet buffers"), "{error}");
+    assert_eq!(Mempool::new(&eal, &PoolConfig { mbufs: 63, ..most }).unwrap().available(), 63);
+
     let left = format!("/var/run/dpdk/sluice-{}", std::process::id());
     assert!(!std::path::Path::new(&left).exists(), "{left} is left behind");
 }

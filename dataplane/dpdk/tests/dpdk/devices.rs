@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use dpdk::{Burst, Device, Error, PortConfig};
+use dpdk::{Burst, Device, Error, Mempool, PoolConfig, PortConfig, Rss};
 use wire::PacketBuf;
 
 use crate::support::{eal, frame, numbers, pool, pool_of, put, receive, send_all, start};
@@ -215,6 +215,31 @@ fn a_device_is_asked_for_more_queues_than_it_has_and_says_how_many_run() {
     assert_eq!((near.rx.len(), near.tx.len()), (2, 1));
     let none = PortConfig { rx_queues: 0, ..PortConfig::default() };
     assert!(matches!(far.start(&none, &pool), Err(Error::Invalid { .. })));
+}
+
+#[test]
+fn a_device_that_can_spreads_packets_and_one_that_cannot_says_so() {
+    let pool = pool("spreads", 1_023);
+    let config = PortConfig { rx_queues: 2, tx_queues: 2, ..PortConfig::default() };
+    let null = Device::probe(&eal(), "net_null_rss").unwrap();
+    assert!(null.capabilities().rss && !null.capabilities().rss_source_only);
+    let null = null.start(&PortConfig { rss: Rss::Source, ..config.clone() }, &pool).unwrap();
+    assert_eq!(null.port.rss(), Rss::Flow, "it cannot do it by the source alone, so by all");
+    let (ring, _other) = Device::ring_pair(&eal(), "unspread", 2, 63).unwrap();
+    let ring = ring.start(&config, &pool).unwrap();
+    assert_eq!(ring.port.rss(), Rss::Off);
+    assert!(!ring.port.offloads().tx_all());
+}
+
+#[test]
+fn a_pool_lies_on_the_socket_it_is_asked_for() {
+    for socket in eal().sockets() {
+        let config =
+            PoolConfig { name: "numa".into(), mbufs: 63, socket: Some(socket), ..PoolConfig::default() };
+        assert_eq!(Mempool::new(&eal(), &config).unwrap().available(), 63);
+    }
+    let nowhere = PoolConfig { name: "numa".into(), mbufs: 63, socket: Some(31), ..PoolConfig::default() };
+    assert!(Mempool::new(&eal(), &nowhere).is_err());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use dpdk::{Driver, Error, PortConfig, attach, device_for_interface, probe_interface};
 
-use crate::support::{eal, in_namespace, pool, receive, send_all, start, veth};
+use crate::support::{eal, in_namespace, ip, pool, pool_of, receive, send_all, start, veth};
 
 #[test]
 fn the_fastest_device_is_taken_and_works() {
@@ -33,6 +33,45 @@ fn the_next_best_device_is_taken_and_the_reason_kept_when_the_fastest_is_busy() 
         let mut peer = start("net_af_packet_q,iface=far", &third);
         send_all(&mut taken.started.tx[0], &second, 0..50, 60);
         assert_eq!(receive(&mut peer.rx[0], 50).len(), 50);
+    });
+}
+
+#[test]
+fn af_xdp_is_refused_where_its_buffers_do_not_hold_the_mtu() {
+    in_namespace(|| {
+        veth("near", "far");
+        ip("link set near mtu 1790");
+        let pool = pool("small", 8_191);
+        let taken = probe_interface(&eal(), "near", &PortConfig::default(), &pool).unwrap();
+        assert_eq!(taken.driver, Driver::AfPacket);
+        let reason = taken.rejected[0].reason.to_string();
+        assert!(reason.contains("1808 octets") && reason.contains("2192 to 3904 octets"), "{reason}");
+    });
+}
+
+#[test]
+fn af_xdp_passes_the_longest_frames_that_it_is_taken_for() {
+    in_namespace(|| {
+        veth("near", "far");
+        for name in ["near", "far"] {
+            ip(&format!("link set {name} mtu 3400"));
+        }
+        let ways = device_for_interface("far", 1).unwrap();
+        let [xdp, packet, _] = &ways[..] else { panic!("{ways:?}") };
+        let (near, far) = (
+            pool_of("jumbo", 8_191, *xdp.data_room().start()),
+            pool_of("jumbos", 8_191, *packet.data_room().start()),
+        );
+        let mut taken = probe_interface(&eal(), "near", &PortConfig::default(), &near).unwrap();
+        assert_eq!(taken.driver, Driver::AfXdp, "{:?}", taken.rejected);
+        let ways = device_for_interface("far", 1).unwrap();
+        let way = ways.iter().find(|way| way.driver == Driver::AfPacket).unwrap();
+        let mut peer =
+            attach(&eal(), "far", std::slice::from_ref(way), &PortConfig::default(), &far).unwrap();
+        send_all(&mut peer.started.tx[0], &far, 0..50, 3_414);
+        assert_eq!(receive(&mut taken.started.rx[0], 50), (0..50).collect::<Vec<_>>());
+        send_all(&mut taken.started.tx[0], &near, 0..50, 3_414);
+        assert_eq!(receive(&mut peer.started.rx[0], 50), (0..50).collect::<Vec<_>>());
     });
 }
 
