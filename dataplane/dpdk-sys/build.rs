@@ -82,6 +82,8 @@ fn main() {
         .allowlist_var("RTE_(PKTMBUF_HEADROOM|MBUF_DEFAULT_BUF_SIZE|MEMPOOL_CACHE_MAX_SIZE)")
         .prepend_enum_name(false)
         .derive_default(true)
+        // Indented lines of DPDK's comments would be taken for examples to run.
+        .generate_comments(false)
         .merge_extern_blocks(true)
         .parse_callbacks(Box::new(bindgen::CargoCallbacks::new()));
     for function in FUNCTIONS {
