@@ -12,7 +12,7 @@ use wire::Tuple;
 use crate::sessions::{endpoint, status};
 
 /// A drop reason with its count.
-pub fn drop_count(reason: DropReason, packets: u64) -> DropCount {
+pub(crate) fn drop_count(reason: DropReason, packets: u64) -> DropCount {
     DropCount {
         reason: reason.name().to_owned(),
         stage: format!("{:?}", reason.stage()).to_lowercase(),
@@ -27,7 +27,7 @@ fn step(stage: &str, matched: bool, text: String) -> Step {
 }
 
 /// Collects what `facts` say.
-pub fn words(facts: &Facts, worker: WorkerId, snapshot: &Snapshot, now: Tick) -> Explanation {
+pub(crate) fn words(facts: &Facts, worker: WorkerId, snapshot: &Snapshot, now: Tick) -> Explanation {
     let mut out = Explanation {
         fate: Fate::Drop,
         steps: Vec::new(),

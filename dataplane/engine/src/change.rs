@@ -13,7 +13,8 @@ impl<B: PacketBuf> Worker<B> {
     /// Whether a session may go on under `snapshot`; one that may not is released here.
     #[inline]
     pub(crate) fn still_allowed(&mut self, snapshot: &Snapshot, hit: Hit) -> bool {
-        self.nat.notes(hit.session).judged == snapshot.judged || self.judge_again(snapshot, hit)
+        self.nat.route(hit).is_some_and(|(judged, _)| judged == snapshot.judged)
+            || self.judge_again(snapshot, hit)
     }
 
     #[cold]

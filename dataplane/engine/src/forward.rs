@@ -104,8 +104,7 @@ impl<B: PacketBuf> Worker<B> {
         hit: Hit,
         rewrite: &Rewrite,
     ) -> Result<Hop, DropReason> {
-        let mut notes = self.nat.notes(hit.session);
-        if let Some(hop) = Hop::decode(notes.next_hop[hit.direction as usize]) {
+        if let Some(hop) = self.nat.route(hit).and_then(|(_, word)| Hop::decode(word)) {
             return Ok(hop);
         }
         let to = rewrite.destination;
@@ -124,6 +123,7 @@ impl<B: PacketBuf> Worker<B> {
             let id = self.neighbours.intern(next.port.0, next.address);
             Hop::Neighbour(id.ok_or(DropReason::NeighbourQueueFull)?)
         };
+        let mut notes = self.nat.notes(hit.session);
         notes.next_hop[hit.direction as usize] = hop.encode();
         self.nat.set_notes(hit.session, notes);
         Ok(hop)

@@ -124,6 +124,10 @@ pub enum PortShortage {
 }
 
 impl PortShortage {
+    /// All, in the order in which they are counted.
+    pub const ALL: [PortShortage; 3] =
+        [PortShortage::MaxBlocks, PortShortage::KeptForNewcomers, PortShortage::PoolFull];
+
     /// The word in metrics and events.
     pub const fn name(self) -> &'static str {
         match self {

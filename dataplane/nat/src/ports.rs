@@ -176,6 +176,22 @@ impl Ports {
         self.pools.iter().find(|p| p.pool.id == id).map(|p| p.usage).unwrap_or_default()
     }
 
+    /// Counts a session of a subscriber in its pool: one more, or one fewer.
+    pub(crate) fn count_session(&mut self, subscriber: u32, more: bool) {
+        let pool = self.subscribers.get(subscriber).map(|s| s.pool as usize);
+        if let Some(state) = pool.and_then(|pool| self.pools.get_mut(pool)) {
+            let sessions = &mut state.usage.sessions;
+            *sessions = if more { sessions.saturating_add(1) } else { sessions.saturating_sub(1) };
+        }
+    }
+
+    /// Counts a flow refused for want of a port; the pool's identity.
+    pub(crate) fn count_shortage(&mut self, pool: u32, reason: PortShortage) -> Option<PoolId> {
+        let state = self.pools.get_mut(pool as usize)?;
+        state.usage.out_of_ports[reason as usize] += 1;
+        Some(state.pool.id)
+    }
+
     /// Number of an outside address.
     pub(crate) fn slot(&self, address: Ipv4Addr) -> Option<u32> {
         self.by_address.get(&address).copied()

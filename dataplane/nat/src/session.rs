@@ -14,6 +14,8 @@ pub(crate) struct Sessions {
     pub(crate) tcp: Array<TcpRecord>,
     /// What packet and octet counters carried over, `[packets, packets, bytes, bytes]`.
     carries: Array<[u16; 4]>,
+    /// When each session began, in steps of 10 s that wrap after a week.
+    opened: Array<u16>,
     index: Index,
     seed: Seed,
     free: u32,
@@ -21,6 +23,9 @@ pub(crate) struct Sessions {
     used: u32,
     live: u32,
 }
+
+/// Ticks of a step of [`Sessions::opened`].
+const OPENED_STEP: u32 = 100;
 
 impl Sessions {
     pub(crate) fn new(limit: u32, seed: Seed) -> Self {
@@ -30,6 +35,7 @@ impl Sessions {
             cold: Array::zeroed(n),
             tcp: Array::zeroed(n),
             carries: Array::zeroed(n),
+            opened: Array::zeroed(n),
             index: Index::for_entries(2 * n),
             seed,
             free: NIL,
@@ -48,7 +54,8 @@ impl Sessions {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.hot.bytes() + self.cold.bytes() + self.tcp.bytes() + self.carries.bytes() + self.index.bytes()
+        let aside = self.tcp.bytes() + self.carries.bytes() + self.opened.bytes();
+        self.hot.bytes() + self.cold.bytes() + aside + self.index.bytes()
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -101,7 +108,7 @@ impl Sessions {
     }
 
     /// Stores a session under both its keys, which are not in use. `None` when the table is full.
-    pub(crate) fn insert(&mut self, session: Session, cold: Cold) -> Option<SessionId> {
+    pub(crate) fn insert(&mut self, session: Session, cold: Cold, now: Tick) -> Option<SessionId> {
         let id = if self.free != NIL { self.free } else { self.used };
         let at = id as usize;
         let slot = self.hot.get_mut(at)?;
@@ -131,6 +138,9 @@ impl Sessions {
             self.free = next_free;
         } else {
             self.used += 1;
+        }
+        if let Some(opened) = self.opened.get_mut(at) {
+            *opened = (now.0 / OPENED_STEP) as u16;
         }
         if let Some(c) = self.cold.get_mut(at) {
             *c = cold;
@@ -185,6 +195,13 @@ impl Sessions {
                 }
             }
         }
+    }
+
+    /// When a session began, to 10 s.
+    pub(crate) fn opened(&self, id: SessionId, now: Tick) -> Tick {
+        let step = self.opened.get(id.0 as usize).copied().unwrap_or(0);
+        let age = ((now.0 / OPENED_STEP) as u16).wrapping_sub(step);
+        Tick((now.0 / OPENED_STEP).saturating_sub(u32::from(age)) * OPENED_STEP)
     }
 
     /// Packets and octets of each direction.

@@ -42,6 +42,10 @@ pub struct SessionView {
     pub backend: Option<BackendId>,
     /// Service, of a balanced one.
     pub vip: Option<VipId>,
+    /// When it began, to 10 s; of sessions older than a week it is too late.
+    pub opened: Tick,
+    /// When a packet last refreshed it.
+    pub last_seen: Tick,
     /// When it ends unless refreshed.
     pub deadline: Tick,
     /// Revision that it was judged under.
@@ -103,6 +107,10 @@ pub struct PoolUsage {
     pub ports: [u32; 3],
     /// Subscribers known to this worker.
     pub subscribers: u32,
+    /// Sessions with an address of it.
+    pub sessions: u32,
     /// TCP sessions that share another one's outside port.
     pub shared: u32,
+    /// New flows refused for want of a port, by [`crate::PortShortage`] in the order of its `ALL`.
+    pub out_of_ports: [u64; 3],
 }

@@ -83,10 +83,11 @@ impl Nat {
         Err(self.out_of_ports(w.subscriber, shortage))
     }
 
-    pub(super) fn out_of_ports(&self, subscriber: u32, reason: PortShortage) -> OpenError {
+    /// Counts and names a shortage.
+    pub(super) fn out_of_ports(&mut self, subscriber: u32, reason: PortShortage) -> OpenError {
         let pool = self.ports.subscribers.get(subscriber).map(|s| s.pool);
-        match pool.and_then(|pool| self.ports.pool(pool)) {
-            Some(state) => OpenError::OutOfPorts { pool: state.pool.id, reason },
+        match pool.and_then(|pool| self.ports.count_shortage(pool, reason)) {
+            Some(pool) => OpenError::OutOfPorts { pool, reason },
             None => OpenError::TableFull,
         }
     }

@@ -73,6 +73,7 @@ impl Nat {
                     && let Some(s) = self.ports.subscribers.get_mut(lessee)
                 {
                     s.sessions = s.sessions.saturating_add(1);
+                    self.ports.count_session(lessee, true);
                 }
                 if half_open {
                     self.enter_phase(id, TcpPhase::Opening);

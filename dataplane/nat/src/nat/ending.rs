@@ -81,6 +81,7 @@ impl Nat {
             if let Some(s) = self.ports.subscribers.get_mut(holder) {
                 s.sessions = s.sessions.saturating_sub(1);
             }
+            self.ports.count_session(holder, false);
             self.ports.forget_if_idle(holder);
         }
     }

@@ -83,6 +83,7 @@ impl Nat {
         if let Some(s) = self.ports.subscribers.get_mut(subscriber) {
             s.charge(&pool.settings.quotas, false, self.now);
         }
+        self.ports.count_session(subscriber, true);
         if half_open {
             self.enter_phase(session, TcpPhase::Opening);
         }

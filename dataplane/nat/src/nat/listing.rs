@@ -35,6 +35,8 @@ impl Nat {
             pool: self.session_pool(session, cold.tied),
             backend: balanced.then_some(BackendId(cold.tied)),
             vip: balanced.then_some(VipId(cold.policy)),
+            opened: self.sessions.opened(id, self.now),
+            last_seen: Tick(session.deadline.saturating_sub(self.profiles.span(session.timer).0)),
             deadline: Tick(session.deadline),
             judged: session.judged,
             policy: cold.policy,

@@ -291,8 +291,10 @@ mod tests {
         let n = 100_000u32;
         let index =
             |entries: u32| crate::index::Index::for_entries(entries as usize).bytes() as f64 / f64::from(n);
-        let records =
-            size_of::<crate::record::Session>() + size_of::<crate::record::Cold>() + crate::mapping::RECORD;
+        let records = size_of::<crate::record::Session>()
+            + size_of::<crate::record::Cold>()
+            + 2
+            + crate::mapping::RECORD;
         // A block of 512 ports: four bitmaps and its head, half of its ports in use.
         let block = f64::from(4 * 512 / 8 + 40) / 256.0;
         let all = records as f64 + 2.0 * index(2 * n) + block;

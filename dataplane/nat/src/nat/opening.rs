@@ -96,7 +96,8 @@ impl Nat {
             packets: [0; 2],
             bytes: [0; 2],
         };
-        let Some(id) = self.sessions.insert(session, Cold::new(draft.tied, draft.notes.policy)) else {
+        let cold = Cold::new(draft.tied, draft.notes.policy);
+        let Some(id) = self.sessions.insert(session, cold, self.now) else {
             self.profiles.leave(profile);
             return Err(OpenError::TableFull);
         };
@@ -212,6 +213,7 @@ impl Nat {
         if let Some(s) = self.ports.subscribers.get_mut(subscriber) {
             s.charge(&settings.quotas, false, self.now);
         }
+        self.ports.count_session(subscriber, true);
         Ok(id)
     }
 
