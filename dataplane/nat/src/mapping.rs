@@ -333,6 +333,11 @@ impl Mappings {
                     self.permissions.forbid(id.0, first);
                     return Err(full);
                 }
+                if r.traits().mapping() == MappingBehavior::AddressDependent {
+                    // Its key from inside holds this address as long as it lives, even when the
+                    // session that made it ends before one that another remote opened.
+                    self.permissions.permit(id.0, first)?;
+                }
                 now.sole = counted;
                 now.uses |= u32::from(Traits::COUNTED) << 24;
             }
@@ -374,6 +379,13 @@ impl Mappings {
             } else if sole == session.0 {
                 sole = NIL;
             }
+        }
+        if mapping.sessions <= 1
+            && r.has(Traits::COUNTED)
+            && mapping.behavior == MappingBehavior::AddressDependent
+            && let Some(kept) = self.permissions.remote(r.sole)
+        {
+            self.permissions.forbid(id.0, kept);
         }
         let slot = self.records.get_mut(id.0 as usize)?;
         if mapping.sessions > 1 {
