@@ -107,10 +107,10 @@ fn tcp_answer(t: &mut Traffic, from: Endpoint, to: Endpoint, s: &TcpSummary, sca
         0..14 => bare(flags::FIN | flags::ACK),
         14..18 => bare(flags::RST),
         18..20 => bare(flags::RST | flags::ACK).numbers(s.ack.wrapping_add(1 << 30), next),
-        20..21 => bare(flags::SYN).numbers(first_number(from), 0),
-        21..22 => bare(*r.pick(&[0, flags::FIN, flags::SYN | flags::FIN, flags::RST | flags::FIN])),
-        22..25 => bare(flags::ACK).numbers(r.bits() as u32, r.bits() as u32),
-        25..60 => bare(flags::ACK),
+        20..22 => bare(flags::SYN).numbers(first_number(from), 0),
+        22..23 => bare(*r.pick(&[0, flags::FIN, flags::SYN | flags::FIN, flags::RST | flags::FIN])),
+        23..26 => bare(flags::ACK).numbers(r.bits() as u32, r.bits() as u32),
+        26..60 => bare(flags::ACK),
         _ => {
             let data = payload(t);
             bare(flags::ACK | flags::PSH).payload(&data)

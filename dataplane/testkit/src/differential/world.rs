@@ -185,6 +185,9 @@ fn pools(o: &mut Objects, rng: &mut Rng) {
     if rng.percent(30) {
         internet.timeouts.udp = Duration::from_secs(120);
     }
+    // Unlike times show at once when a connection is thought further than it is.
+    internet.timeouts.tcp_closing = Duration::from_secs(30);
+    internet.timeouts.tcp_opening = Duration::from_secs(90);
     let mut small = pool(ip(203, 0, 113, 64), ip(203, 0, 113, 65), (2000, 2400), 64, 2);
     match rng.below(10) {
         0 => small.quotas.sessions = 20,

@@ -111,6 +111,8 @@ pub struct Reference {
     lives_seen: u64,
     /// TCP sessions that changed phase so far: numbers the order in which they closed.
     closings: u64,
+    /// Mappings for one session alone so far.
+    scopes: u64,
     counters: BTreeMap<&'static str, u64>,
     out: Output,
     complaints: Vec<String>,

@@ -153,7 +153,7 @@ impl Reference {
             _ if !ported(key.protocol) => Scope::Address(key.destination.address),
             MappingBehavior::EndpointIndependent => Scope::Any,
             MappingBehavior::AddressDependent => Scope::Address(key.destination.address),
-            MappingBehavior::AddressAndPortDependent => Scope::Endpoint(key.destination),
+            MappingBehavior::AddressAndPortDependent => self.new_scope(),
         };
         let mut mapping = MappingKey { pool: number, protocol: key.protocol, inside: key.source, scope };
         let known = self.ports.mapping(&mapping).map(|m| m.outside);
@@ -163,7 +163,7 @@ impl Reference {
         });
         if known.is_some() && usable.is_none() {
             // Another end shares that port towards this very remote: this flow goes by itself.
-            mapping.scope = Scope::Endpoint(key.destination);
+            mapping.scope = self.new_scope();
         }
         let mut guest = false;
         let outside = match usable {
@@ -228,7 +228,11 @@ impl Reference {
         }
         let (rate, burst) = (quotas.new_sessions_per_second, quotas.burst);
         let full = u64::from(if burst == 0 { rate } else { burst }) * 10;
-        let (left, at) = subscriber.tokens.unwrap_or((full, now));
+        if subscriber.is_idle() {
+            // New here: with a full bucket.
+            subscriber.tokens = (full, now);
+        }
+        let (left, at) = subscriber.tokens;
         let left = (left + u64::from(now - at) * u64::from(rate)).min(full);
         if rate != 0 && left < 10 {
             return Err(told("quota_rate", true));
@@ -237,6 +241,12 @@ impl Reference {
             return Err(told("quota_half_open", true));
         }
         Ok(())
+    }
+
+    /// A scope of which there is no mapping yet.
+    fn new_scope(&mut self) -> Scope {
+        self.scopes += 1;
+        Scope::Session(self.scopes)
     }
 
     /// Counts a new session of a subscriber.
@@ -248,9 +258,9 @@ impl Reference {
         let (rate, burst) = (quotas.new_sessions_per_second, quotas.burst);
         if rate != 0 {
             let full = u64::from(if burst == 0 { rate } else { burst }) * 10;
-            let (left, at) = subscriber.tokens.unwrap_or((full, now));
+            let (left, at) = subscriber.tokens;
             let left = (left + u64::from(now - at) * u64::from(rate)).min(full);
-            subscriber.tokens = Some((left.saturating_sub(10), now));
+            subscriber.tokens = (left.saturating_sub(10), now);
         }
     }
 

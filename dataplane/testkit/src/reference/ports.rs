@@ -23,8 +23,9 @@ pub(super) enum Scope {
     Any,
     /// One remote address.
     Address(Ipv4Addr),
-    /// One remote endpoint.
-    Endpoint(Endpoint),
+    /// One session and those that remotes open on it, by a number: another session towards the
+    /// same remote has a mapping of its own.
+    Session(u64),
     /// One balanced flow alone, from that client to that VIP: a leased source of full NAT.
     Flow(Endpoint, Endpoint),
 }
@@ -78,8 +79,15 @@ pub(super) struct Subscriber {
     pub(super) sessions: u32,
     /// Its half-open TCP sessions.
     pub(super) half_open: u32,
-    /// Tenths of new sessions that it may open, and when they were counted; `None`: its bucket is full.
-    pub(super) tokens: Option<(u64, u32)>,
+    /// Tenths of new sessions that it may open, and when they were counted.
+    pub(super) tokens: (u64, u32),
+}
+
+impl Subscriber {
+    /// Has it neither session nor block?
+    pub(super) fn is_idle(&self) -> bool {
+        self.sessions == 0 && self.blocks.is_empty()
+    }
 }
 
 /// What a choice is judged by.
@@ -385,7 +393,7 @@ impl Ports {
 
     /// Forgets a subscriber that has neither session nor block.
     pub(super) fn forget(&mut self, pool: PoolKey, who: Ipv4Addr) {
-        if self.subscribers.get(&(pool, who)).is_some_and(|s| s.sessions == 0 && s.blocks.is_empty()) {
+        if self.subscribers.get(&(pool, who)).is_some_and(Subscriber::is_idle) {
             self.subscribers.remove(&(pool, who));
         }
     }

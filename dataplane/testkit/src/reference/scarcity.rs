@@ -103,7 +103,7 @@ impl Reference {
             self.complain(format!("{chosen} was shared while {who} had closed sessions"));
         }
         let host = self.ports.at(wanted.protocol, chosen).find(|(k, m)| {
-            m.subscriber == who && k.pool == wanted.pool && matches!(k.scope, Scope::Any | Scope::Endpoint(_))
+            m.subscriber == who && k.pool == wanted.pool && matches!(k.scope, Scope::Any | Scope::Session(_))
         });
         host.map(|(k, _)| *k)
     }
@@ -130,9 +130,7 @@ impl Reference {
         let used: Vec<Endpoint> = self
             .ports
             .of(wanted.pool, who)
-            .filter(|(k, _)| {
-                k.protocol == Protocol::TCP && matches!(k.scope, Scope::Any | Scope::Endpoint(_))
-            })
+            .filter(|(k, _)| k.protocol == Protocol::TCP && matches!(k.scope, Scope::Any | Scope::Session(_)))
             .map(|(_, m)| m.outside)
             .filter(|o| only.is_none_or(|a| a == o.address))
             .collect();
