@@ -83,7 +83,13 @@ fn check(w: &mut World) {
         for (key, direction) in
             [(view.original, nat::Direction::Original), (view.reply, nat::Direction::Reply)]
         {
-            assert_eq!(w.nat.lookup(view.space, &key, w.now), Some(Hit { session: view.id, direction }));
+            let from_inside = (view.from == nat::Side::Inside) == (direction == nat::Direction::Original);
+            let space = match (view.space, from_inside) {
+                (nat::Space::Ingress, _) => nat::Space::Ingress,
+                (_, true) => nat::Space::Egress,
+                (_, false) => nat::Space::Inbound,
+            };
+            assert_eq!(w.nat.lookup(space, &key, w.now), Some(Hit { session: view.id, direction }));
         }
     }
 }
@@ -175,7 +181,8 @@ proptest! {
         prop_assert_eq!((counts.sessions, counts.mappings, counts.subscribers, counts.held_syns), (0, 0, 0, 0));
         prop_assert_eq!(counts.opened, counts.ended);
         prop_assert_eq!(w.pool.usage().leased, 0);
-        prop_assert_eq!(w.nat.pool_usage(w.pool.id), nat::PoolUsage::default());
+        let usage = nat::PoolUsage { out_of_ports: [0; 3], ..w.nat.pool_usage(w.pool.id) };
+        prop_assert_eq!(usage, nat::PoolUsage::default());
         prop_assert_eq!((w.nat.half_open(VipId(1)), w.nat.backend_sessions(BackendId(1))), (0, 0));
         prop_assert!(w.nat.lookup(Space::Egress, &tuple(Protocol::UDP, inside(1, 1), remote(1, 1)), w.now).is_none());
     }
