@@ -32,7 +32,10 @@ class LabError(Exception):
 
 def run(*command, check=True, timeout=60, **kwargs):
     """One command to its end; its output is in the error when it fails."""
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=timeout, **kwargs)
+    try:
+        done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=timeout, **kwargs)
+    except subprocess.TimeoutExpired:
+        raise LabError(f"{' '.join(map(str, command))}: still running after {timeout:g} s") from None
     if check and done.returncode:
         raise LabError(f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stdout}{done.stderr}".rstrip())
     return done
