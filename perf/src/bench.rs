@@ -278,7 +278,7 @@ fn expiring(plan: &Plan, mut progress: impl FnMut(&str, f64)) -> Result<Record> 
         progress("measuring", run as f64 / (plan.runs + 1) as f64);
         let ended = |rig: &Rig<Arena>| rig.worker().nat().counts().ended;
         let first = ended(&bed.rig);
-        let (mut spent, goal) = (0u64, bed.rig.now() + loads::idle_ticks() + 1);
+        let (mut spent, goal) = (0u64, bed.rig.now() + loads::idle_ticks(plan.recipe.nat) + 1);
         // Tick by tick, as time passes: each call within its budget.
         while bed.rig.now() < goal {
             let now = bed.rig.now() + 1;
@@ -290,6 +290,7 @@ fn expiring(plan: &Plan, mut progress: impl FnMut(&str, f64)) -> Result<Record> 
                 spent += took;
                 longest = longest.max(took);
             }
+            bed.rig.answer();
         }
         let gone = ended(&bed.rig) - first;
         let live = bed.rig.worker().nat().counts().sessions;

@@ -177,7 +177,13 @@ impl<B: Buffers> Rig<B> {
     /// one in `each`, or none for 0.
     pub fn settle(&mut self, load: &mut dyn Load, preparing: bool, each: usize) -> Result<u64, String> {
         let (mut checked, listens) = (0, preparing || load.listens());
+        let mut asked = false;
         for (n, (device, packet)) in self.nic.sent.drain(..).enumerate() {
+            if packet.bytes().get(12..14) == Some(&[8, 6]) {
+                asked = true;
+                self.nic.buffers.give(packet);
+                continue;
+            }
             if listens {
                 load.learn(device, packet.bytes())?;
             }
@@ -186,6 +192,9 @@ impl<B: Buffers> Rig<B> {
                 checked += 1;
             }
             self.nic.buffers.give(packet);
+        }
+        if asked {
+            self.answer();
         }
         Ok(checked)
     }
@@ -217,6 +226,16 @@ impl<B: Buffers> Rig<B> {
         self.now = Tick(now.max(self.now.0));
         self.ticks = f64::from(self.now.0);
         self.worker.tick(self.now, &mut self.nic)
+    }
+
+    /// Where time passes fast the routers are asked often whether they are still there: they are.
+    pub fn answer(&mut self) {
+        for (_, packet) in self.nic.sent.drain(..) {
+            self.nic.buffers.give(packet);
+        }
+        for neighbour in world::neighbours() {
+            self.worker.hear(neighbour, &mut self.nic);
+        }
     }
 
     /// The worker's time.

@@ -1,7 +1,7 @@
 //! Every packet opens a session, and one ends for it.
 //!
 //! Time passes with packets, not by the clock: so fast that as many sessions are live as were
-//! asked for. The timeout is 30 s of that time.
+//! asked for.
 
 use std::time::Duration;
 
@@ -14,8 +14,17 @@ use crate::frame::{self, Packet};
 use crate::load::{Load, Written};
 use crate::world::{self, INSIDE, OUTSIDE, Spec};
 
-/// Idle time, seconds.
+/// Idle time of pool's sessions, seconds.
 pub(super) const IDLE: u64 = 30;
+
+/// Ticks that a session lives on: no pool speaks for balanced ones, whose times are the worker's.
+pub(super) const fn lifetime(nat: Nat, tcp: bool) -> u32 {
+    match (nat, tcp) {
+        (Nat::Snat, _) => IDLE as u32 * 10,
+        (Nat::Dnat, false) => 3000,
+        (Nat::Dnat, true) => 2400,
+    }
+}
 
 /// Flows that never repeat while they live.
 #[derive(Clone, Copy, Debug)]
@@ -146,6 +155,6 @@ impl Load for New {
     }
 
     fn ticks_a_packet(&self) -> f64 {
-        (IDLE * 10) as f64 / self.sessions as f64
+        f64::from(lifetime(self.fresh.nat, false)) / self.sessions as f64
     }
 }

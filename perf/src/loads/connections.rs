@@ -6,7 +6,7 @@
 use wire::Endpoint;
 
 use super::book::expect;
-use super::churn::{Fresh, IDLE, short_lived};
+use super::churn::{Fresh, lifetime, short_lived};
 use super::{Nat, Recipe};
 use crate::flows::Flow;
 use crate::frame::{self, Packet};
@@ -136,7 +136,7 @@ impl Load for Connections {
     }
 
     fn ticks_a_packet(&self) -> f64 {
-        (IDLE * 10) as f64 / self.sessions as f64 / STEPS.len() as f64
+        f64::from(lifetime(self.nat, true)) / self.sessions as f64 / STEPS.len() as f64
     }
 
     fn packets_a_unit(&self) -> u64 {

@@ -116,7 +116,8 @@ impl Load for Mixed {
     fn verdict(&self, packets: u64, before: &Counters, after: &Counters) -> Result<(), String> {
         let lost = after.dropped_total() - before.dropped_total();
         let denied = after.dropped(DropReason::EgressDenied) - before.dropped(DropReason::EgressDenied);
-        let (sent, held) = (after.sent - before.sent, after.held as i64 - before.held as i64);
+        let sent = (after.sent - before.sent) - (after.originated - before.originated);
+        let held = after.held as i64 - before.held as i64;
         if lost == denied && sent as i64 + lost as i64 + held == packets as i64 {
             return Ok(());
         }

@@ -23,9 +23,9 @@ pub use refused::Refused;
 use crate::draw::Flows;
 use crate::load::Load;
 
-/// Ticks that a session of `new` and `tcp` lives on without packets.
-pub const fn idle_ticks() -> u32 {
-    churn::IDLE as u32 * 10
+/// Ticks that a session of `new` lives on.
+pub const fn idle_ticks(nat: Nat) -> u32 {
+    churn::lifetime(nat, false)
 }
 
 /// Which translation sessions have.
