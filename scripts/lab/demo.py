@@ -131,7 +131,7 @@ def change_backends(lab, gw):
     expected = [set(WEB), {"web1"}, {"web1"}, set(WEB)]
     ok = not whole["failed"] and whole["requests"] > 100 and all(
         not saw["failed"] and set(saw["servers"]) == servers for (_, saw), servers in zip(seen, expected))
-    return ok, (f"{whole['requests']} requests meanwhile, {whole['failed']} failed {whole['errors'] or ''}; "
+    return ok, (f"{whole['requests']} requests meanwhile, {whole['failed']} failed {(whole['errors'], whole['failed_at']) if whole['failed'] else ''}; "
                 + "; ".join(f"{step}: {', '.join(sorted(saw['servers']))}" for step, saw in seen))
 
 
@@ -168,7 +168,8 @@ STEPS = [
 
 def ratio(lab, gw, checks, minimum, seconds):
     """One worker on the core that testpmd forwards on, three rounds each, alternating."""
-    gw.stop()
+    code = gw.stop()
+    checks.check("SIGTERM ends sluiced clean", code == 0, f"exit {code}")
     gw.workers, gw.idle = gw.workers[-1:], "spin"
     gw.write_node()
     ours, theirs = speed.compare(lab, gw, seconds=seconds, on_round=lambda n, o, t: say(
@@ -256,12 +257,12 @@ def main():
             if not args.no_speed:
                 ours, theirs = ratio(lab, gw, checks, args.min_ratio, args.seconds)
             if args.keep:
-                if not gw.process:
+                if not args.no_speed:
                     gw.workers, gw.idle = cpus(), "adaptive"
                     gw.write_node()
                     gw.start()
             else:
-                if gw.process:
+                if args.no_speed:
                     code = gw.stop()
                     checks.check("SIGTERM ends sluiced clean", code == 0, f"exit {code}")
             if not checks.ok:

@@ -3,7 +3,7 @@
 
     load.py HOST PORT [--requests N | --seconds S] [--workers C] [--from ADDRESS] [--timeout S]
 
-Prints one JSON object: requests, failed, errors (by kind), servers (by name), clients (addresses
+Prints one JSON object: requests, failed, errors (by kind), failed_at (seconds at which those began), servers (by name), clients (addresses
 that the servers saw), seconds, per_second, p50_ms, p99_ms, max_ms. Exit 1 when a request failed.
 """
 
@@ -25,12 +25,14 @@ parser.add_argument("--timeout", type=float, default=10.0)
 args = parser.parse_args()
 
 servers, clients, errors, times = collections.Counter(), collections.Counter(), collections.Counter(), []
+failed_at, began = [], time.monotonic()
 left = args.requests
 
 
-async def one():
+async def one(stage):
     reader, writer = await asyncio.open_connection(args.host, args.port, local_addr=(args.source, 0) if args.source else None)
     try:
+        stage.append("reading")
         writer.write(b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n")
         answer = await reader.read(65536)
         while chunk := await reader.read(65536):
@@ -49,11 +51,12 @@ async def worker(end):
     global left
     while time.monotonic() < end if end else left > 0:
         left -= 1
-        start = time.monotonic()
+        start, stage = time.monotonic(), ["connecting"]
         try:
-            await asyncio.wait_for(one(), args.timeout)
+            await asyncio.wait_for(one(stage), args.timeout)
         except Exception as error:  # every kind of failure counts, whatever its type
-            errors[f"{type(error).__name__}: {error}"[:120]] += 1
+            errors[f"{type(error).__name__} {stage[-1]}: {error}"[:120]] += 1
+            failed_at.append(round(start - began, 2))
         times.append(time.monotonic() - start)
 
 
@@ -72,7 +75,7 @@ def at(share):
     return round(1000 * times[min(len(times) - 1, int(share * len(times)))], 2) if times else None
 
 
-json.dump({"requests": len(times), "failed": sum(errors.values()), "errors": errors, "servers": servers, "clients": clients,
+json.dump({"requests": len(times), "failed": sum(errors.values()), "errors": errors, "failed_at": failed_at, "servers": servers, "clients": clients,
            "seconds": round(seconds, 2), "per_second": round(len(times) / seconds), "p50_ms": at(0.5), "p99_ms": at(0.99),
            "max_ms": at(1)}, sys.stdout)
 print()

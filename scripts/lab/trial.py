@@ -24,7 +24,8 @@ def lab_with_gateway(objects=True, start=True, with_services=True, **options):
                 services(lab)
             gw = Gateway(lab, **options)
             if start:
-                gw.start()
+                seconds = gw.start()
+                say(f"sluiced is ready after {seconds:.1f} s on {gw.device_seen()}, workers {list(gw.workers)}, idle {gw.idle}")
                 if objects:
                     gw.apply(OBJECTS / "demo.yaml")
             yield lab, gw, checks
