@@ -102,7 +102,8 @@ pub(crate) fn eal(node: &Node, workers: usize) -> anyhow::Result<(Eal, Mempool)>
             memory_mib.div_ceil(2)
         );
     }
-    let pool = PoolConfig { name: "sluice".to_owned(), mbufs, data_room, ..PoolConfig::default() };
+    let packed = config.pci.is_empty();
+    let pool = PoolConfig { name: "sluice".to_owned(), mbufs, data_room, packed, ..PoolConfig::default() };
     let pool = Mempool::new(&eal, &pool).map_err(|e| remedied("memory", &e))?;
     tracing::info!(version = eal.version(), mbufs, data_room, "DPDK is up");
     Ok((eal, pool))

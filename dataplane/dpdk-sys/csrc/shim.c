@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #endif
 #include "shim.h"
+#include <rte_mbuf_pool_ops.h>
 
 #include <dlfcn.h>
 #include <stdarg.h>
@@ -219,6 +220,33 @@ uint16_t shim_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, u
 uint16_t shim_tx_prepare(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count)
 {
 	return rte_eth_tx_prepare(port, queue, mbufs, count);
+}
+
+#ifndef RTE_MEMPOOL_F_NO_IOVA_CONTIG
+#define RTE_MEMPOOL_F_NO_IOVA_CONTIG MEMPOOL_F_NO_IOVA_CONTIG
+#endif
+
+/* Buffers side by side, without regard to pages: the AF_XDP driver registers count x size octets from the
+ * first one with the kernel, which on padded pools leaves the last ones out; each of those that is offered for
+ * receiving is refused in silence and never comes back. Such a pool has no addresses for hardware. */
+struct rte_mempool *shim_pool_packed(const char *name, unsigned int mbufs, unsigned int cache, uint16_t data_room, int socket)
+{
+	struct rte_pktmbuf_pool_private priv = { .mbuf_data_room_size = data_room };
+	struct rte_mempool *pool = rte_mempool_create_empty(name, mbufs, sizeof(struct rte_mbuf) + data_room, cache,
+							    sizeof(priv), socket, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+	if (pool == NULL)
+		return NULL;
+	if (rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL) != 0) {
+		rte_mempool_free(pool);
+		return NULL;
+	}
+	rte_pktmbuf_pool_init(pool, &priv);
+	if (rte_mempool_populate_default(pool) < 0) {
+		rte_mempool_free(pool);
+		return NULL;
+	}
+	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+	return pool;
 }
 
 struct rte_mbuf *shim_mbuf_alloc(struct rte_mempool *pool) { return rte_pktmbuf_alloc(pool); }

@@ -139,6 +139,7 @@ uint16_t shim_rx_burst_joined(uint16_t port, uint16_t queue, struct rte_mbuf **m
 uint16_t shim_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
 uint16_t shim_tx_prepare(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
 
+struct rte_mempool *shim_pool_packed(const char *name, unsigned int mbufs, unsigned int cache, uint16_t data_room, int socket);
 struct rte_mbuf *shim_mbuf_alloc(struct rte_mempool *pool);
 int shim_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **mbufs, unsigned int count);
 void shim_mbuf_free(struct rte_mbuf *mbuf);

@@ -169,7 +169,11 @@ fn free_hugepages_mib(folder: &Path) -> u32 {
     let kib = sizes.flatten().filter_map(|size| {
         let page_kib: u64 =
             size.file_name().to_str()?.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()?;
-        let pages: u64 = fs::read_to_string(size.path().join("free_hugepages")).ok()?.trim().parse().ok()?;
+        let pages =
+            |file| -> Option<u64> { fs::read_to_string(size.path().join(file)).ok()?.trim().parse().ok() };
+        // Those promised to others are free only in name.
+        let promised = pages("resv_hugepages").unwrap_or(0);
+        let pages = pages("free_hugepages")?.saturating_sub(promised);
         page_kib.checked_mul(pages)
     });
     u32::try_from(kib.sum::<u64>() / 1024).unwrap_or(u32::MAX)

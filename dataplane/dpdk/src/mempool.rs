@@ -28,6 +28,10 @@ pub struct PoolConfig {
     pub cache: u16,
     /// NUMA socket of its memory; `None`: any.
     pub socket: Option<u32>,
+    /// Side by side, without regard to pages. AF_XDP needs that: its driver tells the kernel of
+    /// as many octets as packed buffers take, and the kernel refuses those beyond in silence.
+    /// Hardware that is given addresses of its own cannot use such a pool.
+    pub packed: bool,
 }
 
 impl Default for PoolConfig {
@@ -38,6 +42,7 @@ impl Default for PoolConfig {
             data_room: sys::RTE_MBUF_DEFAULT_BUF_SIZE as u16,
             cache: 256,
             socket: None,
+            packed: true,
         }
     }
 }
@@ -71,14 +76,12 @@ impl Mempool {
             || {
                 // SAFETY: DPDK is initialised, the name terminated.
                 raw = unsafe {
-                    sys::rte_pktmbuf_pool_create(
-                        name.as_ptr(),
-                        config.mbufs,
-                        cache,
-                        0,
-                        config.data_room,
-                        socket,
-                    )
+                    let (name, mbufs, room) = (name.as_ptr(), config.mbufs, config.data_room);
+                    if config.packed {
+                        sys::shim_pool_packed(name, mbufs, cache, room, socket)
+                    } else {
+                        sys::rte_pktmbuf_pool_create(name, mbufs, cache, 0, room, socket)
+                    }
                 };
                 if raw.is_null() {
                     // SAFETY: reads a thread-local number.
