@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lb::Flow;
 use model::OnDeny;
-use nat::{BackendId, Hit, Notes, OpenBalanced, Pool, Side, SourceNat, Space, VipId};
+use nat::{BackendId, Direction, Hit, Notes, OpenBalanced, Pool, Side, SourceNat, Space, TcpPhase, VipId};
 use snapshot::Snapshot;
 use wire::{Endpoint, PacketBuf, Protocol, Tuple, toeplitz};
 
@@ -41,6 +41,7 @@ impl<B: PacketBuf> Worker<B> {
     pub(crate) fn balanced<I: Io<B>>(&mut self, snapshot: &Snapshot, transit: Transit<B>, io: &mut I) {
         if let Some(hit) = self.nat.lookup(Space::Ingress, &transit.key, self.now)
             && self.still_allowed(snapshot, hit)
+            && !self.begins_anew(&transit, hit)
         {
             self.counters.fast += 1;
             return self.forward(snapshot, transit, hit, io);
@@ -61,6 +62,22 @@ impl<B: PacketBuf> Worker<B> {
                 self.refuse(snapshot, transit, reason, reject, io);
             }
         }
+    }
+
+    /// Does a client's SYN begin a new connection on the tuple of one that has closed? Then the old
+    /// session goes, so that the table chooses: its backend may be draining by now.
+    fn begins_anew(&mut self, transit: &Transit<B>, hit: Hit) -> bool {
+        let begins = transit.error.is_none()
+            && hit.direction == Direction::Original
+            && tcp_flags(transit).is_some_and(|flags| flags.syn() && !flags.ack());
+        let closed = |worker: &Self| {
+            worker.nat.session(hit.session).is_some_and(|view| view.tcp == Some(TcpPhase::Closed))
+        };
+        let anew = begins && closed(self);
+        if anew {
+            self.nat.release(hit.session);
+        }
+        anew
     }
 
     fn open_balanced(&mut self, snapshot: &Snapshot, transit: &Transit<B>) -> Result<Hit, Refused> {

@@ -4,6 +4,7 @@
 use wire::{Protocol, Transport};
 
 use super::sessions::{Hit, Space};
+use super::tcp::Phase;
 use super::view::Side;
 use super::{Oracle, Packet, Reference};
 
@@ -140,9 +141,24 @@ impl Reference {
     /// To a VIP.
     fn balanced(&mut self, packet: Packet, oracle: &mut dyn Oracle) {
         match self.lookup(Space::Ingress, &packet) {
+            Some(hit) if self.begins_anew(&packet, hit) => {
+                self.end(hit.0);
+                self.first_packet(packet, oracle, Self::open_balanced);
+            }
             Some(hit) => self.forward(packet, hit, oracle),
             None => self.first_packet(packet, oracle, Self::open_balanced),
         }
+    }
+
+    /// A client's SYN on the tuple of a connection that has closed is a new flow: the table chooses.
+    fn begins_anew(&self, packet: &Packet, hit: Hit) -> bool {
+        let syn = match packet.ip.l4_kind {
+            Transport::Tcp(tcp) => packet.inner.is_none() && tcp.flags.syn() && !tcp.flags.ack(),
+            _ => false,
+        };
+        let session = self.sessions.get(hit.0);
+        let closed = session.and_then(|s| s.tcp.as_ref()).is_some_and(|t| t.phase() == Phase::Closed);
+        syn && hit.1 == 0 && closed
     }
 }
 
