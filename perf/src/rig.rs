@@ -162,7 +162,14 @@ impl<B: Buffers> Rig<B> {
                 let done = all - inside.len() - outside.len();
                 self.now =
                     Tick(from + (u64::from(to.saturating_sub(from)) * done as u64 / all as u64) as u32);
+                let sent = nic.sent.len();
                 self.due = worker.tick(self.now, nic);
+                if nic.sent.len() > sent {
+                    // Where time passes fast the routers are asked often whether they are still there: they are.
+                    for neighbour in world::neighbours() {
+                        worker.hear(neighbour, nic);
+                    }
+                }
             }
         }
     }
@@ -177,10 +184,9 @@ impl<B: Buffers> Rig<B> {
     /// one in `each`, or none for 0.
     pub fn settle(&mut self, load: &mut dyn Load, preparing: bool, each: usize) -> Result<u64, String> {
         let (mut checked, listens) = (0, preparing || load.listens());
-        let mut asked = false;
         for (n, (device, packet)) in self.nic.sent.drain(..).enumerate() {
+            // What it asked of its neighbours is no part of the load.
             if packet.bytes().get(12..14) == Some(&[8, 6]) {
-                asked = true;
                 self.nic.buffers.give(packet);
                 continue;
             }
@@ -192,9 +198,6 @@ impl<B: Buffers> Rig<B> {
                 checked += 1;
             }
             self.nic.buffers.give(packet);
-        }
-        if asked {
-            self.answer();
         }
         Ok(checked)
     }
@@ -228,7 +231,7 @@ impl<B: Buffers> Rig<B> {
         self.worker.tick(self.now, &mut self.nic)
     }
 
-    /// Where time passes fast the routers are asked often whether they are still there: they are.
+    /// Answers what the gateway asked of its neighbours while time passed.
     pub fn answer(&mut self) {
         for (_, packet) in self.nic.sent.drain(..) {
             self.nic.buffers.give(packet);

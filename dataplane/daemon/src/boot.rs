@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, anyhow};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use dpdk::{Burst, Eal, Mempool, RxQueue};
+use dpdk::{Eal, Mempool, RxQueue};
 use engine::Settings;
 use model::{Idle, Node};
 use nat::{Limits, WorkerId};
@@ -116,7 +116,16 @@ pub(crate) fn boot(node: &Node) -> anyhow::Result<Running> {
         workers.push(thread);
     }
     let findings = Arc::new(Findings::default());
-    let host = slow_thread(eal, &publisher, punted, sends, wakers[0].clone(), clock, &stop, &findings)?;
+    let host = Host {
+        publisher: Arc::clone(&publisher),
+        punted,
+        sends,
+        waker: wakers[0].clone(),
+        clock,
+        stop: Arc::clone(&stop),
+        findings: Arc::clone(&findings),
+    };
+    let host = slow_thread(eal, host)?;
     let edge = Edge { node: name(node), clock, publisher, seats, devices, findings };
     tracing::info!(workers = cpus.len(), ports = node.ports.len(), "forwarding");
     Ok(Running { edge: Arc::new(edge), stop, workers, host, wakers })
@@ -143,7 +152,7 @@ fn share_out(number: u8, device: &Device, queues: Queues, shares: &mut [Share]) 
     for (worker, share) in shares.iter_mut().enumerate() {
         let mine = if single && worker != only { None } else { tx.next() };
         share.doors.push(match mine {
-            Some(queue) => Door::Own { queue, burst: Burst::new() },
+            Some(queue) => Door::Own { queue, burst: Box::default() },
             None => Door::Through(WorkerId(only as u16)),
         });
     }
@@ -234,25 +243,7 @@ impl Plan<'_> {
     }
 }
 
-fn slow_thread(
-    eal: Eal,
-    publisher: &Arc<Publisher>,
-    punted: Receiver<dpdk::Mbuf>,
-    sends: Sender<Vec<u8>>,
-    waker: Waker,
-    clock: Clock,
-    stop: &Arc<AtomicBool>,
-    findings: &Arc<Findings>,
-) -> anyhow::Result<JoinHandle<()>> {
-    let host = Host {
-        publisher: Arc::clone(publisher),
-        punted,
-        sends,
-        waker,
-        clock,
-        stop: Arc::clone(stop),
-        findings: Arc::clone(findings),
-    };
+fn slow_thread(eal: Eal, host: Host) -> anyhow::Result<JoinHandle<()>> {
     let seed = seed()?[0];
     let run = move || {
         // Freeing what workers punted is quicker with a cache of its own.

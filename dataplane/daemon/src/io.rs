@@ -17,7 +17,7 @@ pub(crate) enum Door {
         /// The queue.
         queue: TxQueue,
         /// Frames that wait for the end of the loop.
-        burst: Burst,
+        burst: Box<Burst>,
     },
     /// Another worker fills the only queue.
     Through(WorkerId),

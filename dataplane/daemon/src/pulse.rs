@@ -67,8 +67,8 @@ impl Meter {
         }
         let permille = self.busy.saturating_mul(1000) / passed.max(1);
         pulse.busy_permille.store(permille.min(1000), Ordering::Relaxed);
-        if self.packets > 0 {
-            pulse.millicycles.store(self.busy.saturating_mul(1000) / self.packets, Ordering::Relaxed);
+        if let Some(each) = self.busy.saturating_mul(1000).checked_div(self.packets) {
+            pulse.millicycles.store(each, Ordering::Relaxed);
         }
         for (shown, counted) in pulse.bursts.iter().zip(self.bursts) {
             shown.store(counted, Ordering::Relaxed);

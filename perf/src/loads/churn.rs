@@ -97,7 +97,7 @@ pub(super) fn short_lived(recipe: &Recipe) -> Spec {
 }
 
 /// UDP flows of one packet each.
-pub struct New {
+pub struct NewFlows {
     fresh: Fresh,
     spec: Spec,
     sessions: u64,
@@ -106,7 +106,7 @@ pub struct New {
     goal: u64,
 }
 
-impl New {
+impl NewFlows {
     /// Prepares once more: as many sessions as were asked for.
     pub const fn again(&mut self) {
         self.goal = self.next + self.sessions;
@@ -117,11 +117,11 @@ impl New {
         let fresh = Fresh::new(recipe.nat, recipe.sessions);
         // A quarter more than are to be live: expiry runs by then.
         let (sessions, goal) = (recipe.sessions, recipe.sessions + recipe.sessions / 4);
-        New { fresh, spec: short_lived(&recipe), sessions, next: 0, goal }
+        NewFlows { fresh, spec: short_lived(&recipe), sessions, next: 0, goal }
     }
 }
 
-impl Load for New {
+impl Load for NewFlows {
     fn spec(&self) -> Spec {
         self.spec
     }

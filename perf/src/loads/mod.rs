@@ -11,7 +11,7 @@ mod mixed;
 mod refused;
 
 pub use book::Book;
-pub use churn::New;
+pub use churn::NewFlows;
 pub use connections::Connections;
 pub use errors::Errors;
 pub use established::{Established, Sizes};
@@ -93,7 +93,7 @@ pub fn by_name(name: &str, recipe: Recipe) -> Option<Box<dyn Load>> {
     Some(match name {
         "established" => Box::new(Established::new(recipe, Sizes::Smallest)),
         "imix" => Box::new(Established::new(recipe, Sizes::Imix)),
-        "new" => Box::new(New::new(recipe)),
+        "new" => Box::new(NewFlows::new(recipe)),
         "tcp" => Box::new(Connections::new(recipe)),
         "fragments" => Box::new(Fragments::new(recipe)),
         "hairpin" => Box::new(Hairpin::new(recipe)),
