@@ -48,12 +48,13 @@ impl<B: PacketBuf> Worker<B> {
             };
             return self.nat.open_static(&open, self.now).map(Hit::original).map_err(refusal);
         }
-        if snapshot.outside_address(key.destination.address).is_none() {
+        let Some(outside) = snapshot.outside_address(key.destination.address) else {
             return Err(DropReason::NoSession);
-        }
+        };
+        let leased = outside.owner(&key).is_some();
         let (l3, end) = (usize::from(transit.ip.l3), usize::from(transit.ip.end));
         let packet = transit.buf.bytes().get(l3..end).unwrap_or(&[]);
-        match self.nat.inbound(&Unsolicited { tuple: key, tcp, packet, notes }, self.now) {
+        match self.nat.inbound(&Unsolicited { tuple: key, tcp, leased, packet, notes }, self.now) {
             Inbound::Admit(id) => Ok(Hit::original(id)),
             Inbound::Filtered => Err(DropReason::Filtered),
             Inbound::NoMapping => Err(DropReason::NoMapping),

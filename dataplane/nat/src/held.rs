@@ -2,6 +2,9 @@
 //!
 //! A ring in order of arrival, since all wait equally long, and an index to find one that an
 //! outbound SYN crosses. When the ring is full a new one is not held, and never answered.
+//!
+//! A SYN to a port in no leased block waits apart and is answered in any case: its worker is not
+//! the one at which a SYN would cross it, and results must not depend on whether it happens to be.
 
 use mem::{Array, plain_struct};
 use wire::Tuple;
@@ -15,6 +18,10 @@ use crate::units::{Space, Tick, Ticks};
 const HOLD: Ticks = Ticks::from_secs(6);
 /// An ICMP error has 576 octets at most (RFC 1812 §4.3.2.3), 28 of them headers.
 const QUOTE: usize = 548;
+
+/// What [`Slot::waiting`] says of one that waits.
+const LEASED: u16 = 1;
+const UNLEASED: u16 = 2;
 
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -70,18 +77,20 @@ impl HeldSyns {
         key.hash(self.seed, Space::Egress)
     }
 
-    fn find(&self, key: &Key) -> Option<usize> {
+    fn find(&self, key: &Key, class: u16) -> Option<usize> {
         let slot = self.index.find(self.hash(key), |e| {
-            self.slots.get(e as usize).is_some_and(|s| s.waiting != 0 && s.key() == *key)
+            self.slots.get(e as usize).is_some_and(|s| s.waiting == class && s.key() == *key)
         })?;
         Some(slot as usize)
     }
 
-    /// Holds a SYN; one that is held already stays as it came first.
-    pub(crate) fn hold(&mut self, tuple: &Tuple, packet: &[u8], now: Tick) {
+    /// Holds a SYN; one that is held already stays as it came first. `leased`: its port is in a
+    /// leased block.
+    pub(crate) fn hold(&mut self, tuple: &Tuple, leased: bool, packet: &[u8], now: Tick) {
         let key = Key::of(tuple);
+        let class = if leased { LEASED } else { UNLEASED };
         self.drop_cancelled();
-        if self.find(&key).is_some() || self.queued >= self.slots.len() {
+        if self.find(&key, class).is_some() || self.queued >= self.slots.len() {
             return;
         }
         let at = (self.first + self.queued) % self.slots.len();
@@ -97,7 +106,7 @@ impl HeldSyns {
         slot.ports = key.ports;
         slot.due = (now + HOLD).0;
         slot.len = quote.len() as u16;
-        slot.waiting = 1;
+        slot.waiting = class;
         if let Some(kept) = slot.packet.get_mut(..quote.len()) {
             kept.copy_from_slice(quote);
         }
@@ -108,7 +117,7 @@ impl HeldSyns {
     /// A SYN with this key needs no answer any more.
     pub(crate) fn cancel(&mut self, tuple: &Tuple) {
         if self.waiting > 0
-            && let Some(at) = self.find(&Key::of(tuple))
+            && let Some(at) = self.find(&Key::of(tuple), LEASED)
         {
             self.forget(at);
         }

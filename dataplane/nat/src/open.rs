@@ -173,6 +173,8 @@ pub struct Unsolicited<'a> {
     pub tuple: Tuple,
     /// TCP: its flags.
     pub tcp: Option<TcpFlags>,
+    /// Its port is in a leased block, so that a SYN from inside that crosses it comes here too.
+    pub leased: bool,
     /// The packet from its IPv4 header on, quoted in the ICMP error that answers a held SYN.
     pub packet: &'a [u8],
     /// The engine's own, if a session opens.

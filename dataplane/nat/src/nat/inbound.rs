@@ -27,7 +27,7 @@ impl Nat {
         let mapping = admitted.and_then(|id| self.mappings.get(id).map(|m| (id, m)));
         match mapping {
             None if syn => {
-                self.held.hold(&packet.tuple, packet.packet, now);
+                self.held.hold(&packet.tuple, packet.leased, packet.packet, now);
                 Inbound::HoldSyn
             }
             None if found.is_some() => Inbound::Filtered,

@@ -196,6 +196,7 @@ impl World {
             Some(hit) => hit,
             None => {
                 let unsolicited = Unsolicited {
+                    leased: true,
                     tuple: packet.tuple(),
                     tcp: packet.flags(),
                     packet: packet.buf.bytes().get(build::FRONT..).unwrap_or(&[]),

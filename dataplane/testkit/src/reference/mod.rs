@@ -70,6 +70,8 @@ struct Packet {
 struct HeldSyn {
     due: u32,
     key: Tuple,
+    /// Its port was in a leased block: a SYN from inside can cross it.
+    leased: bool,
     octets: Vec<u8>,
 }
 

@@ -197,7 +197,7 @@ impl Reference {
         }
         self.charge(&pool, number, who, half_open);
         if half_open {
-            self.held_syns.retain(|s| s.key != reply);
+            self.held_syns.retain(|s| s.key != reply || !s.leased);
         }
         Ok(hit)
     }
@@ -358,11 +358,12 @@ impl Reference {
 
     /// Remembers a SYN that nothing asked for, to answer it after 6 s.
     fn hold(&mut self, packet: &Packet) {
-        if self.held_syns.iter().any(|s| s.key == packet.key) {
+        let leased = self.is_leased(&packet.key);
+        if self.held_syns.iter().any(|s| s.key == packet.key && s.leased == leased) {
             return;
         }
         let octets = packet.octets[..packet.octets.len().min(548)].to_vec();
-        self.held_syns.push(HeldSyn { due: self.now + 60, key: packet.key, octets });
+        self.held_syns.push(HeldSyn { due: self.now + 60, key: packet.key, leased, octets });
     }
 }
 
