@@ -351,8 +351,14 @@ fn explain_inbound<B: PacketBuf>(
     if snapshot.outside_address(key.destination.address).is_none() {
         return Outcome::Drop(DropReason::NoSession);
     }
-    match snapshot.outside_address(key.destination.address).and_then(|o| o.owner(key)) {
-        Some(_) => Outcome::Drop(DropReason::Filtered),
+    let begins = key.protocol != Protocol::TCP || (asked.tcp.syn() && !asked.tcp.ack());
+    match worker.nat.would_admit(key) {
+        Some((inside, true)) if begins => {
+            worker.explain_way(snapshot, &packet(asked), key.source, inside, facts)
+        }
+        Some((_, true)) => Outcome::Drop(DropReason::TcpNotSyn),
+        _ if key.protocol == Protocol::TCP && begins => Outcome::Drop(DropReason::UnsolicitedSyn),
+        Some((_, false)) => Outcome::Drop(DropReason::Filtered),
         None => Outcome::Drop(DropReason::NoMapping),
     }
 }

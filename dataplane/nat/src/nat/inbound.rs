@@ -40,6 +40,18 @@ impl Nat {
         }
     }
 
+    /// What [`Nat::inbound`] would say of a packet with this key, changing nothing: the inside
+    /// endpoint of its mapping, and whether that admits the remote. `None`: there is no mapping.
+    pub fn would_admit(&self, tuple: &Tuple) -> Option<(Endpoint, bool)> {
+        let outside = tuple.destination;
+        let kind = Ported::of(tuple.protocol)?;
+        let id = self.mappings.by_outside(outside.address, outside.port, kind, &around!(self))?;
+        let mapping = self.mappings.get(id)?;
+        let subscriber = self.ports.addresses.block(mapping.block)?.subscriber;
+        let inside = Endpoint::new(self.ports.subscribers.get(subscriber)?.address(), mapping.inside_port);
+        Some((inside, self.mappings.admits(id, tuple.source.address, &around!(self))))
+    }
+
     fn admit(
         &mut self,
         packet: &Unsolicited<'_>,
