@@ -105,6 +105,22 @@ fn af_xdp_runs_on_both_ends_at_once() {
     });
 }
 
+/// On normal pages DPDK's own pools leave buffers outside of the area that the kernel is told of. It
+/// refuses those in silence, until the fill ring is empty and the port deaf.
+#[test]
+fn af_xdp_receives_into_every_buffer_of_its_pool_again_and_again() {
+    in_namespace(|| {
+        veth("near", "far");
+        let (near, far) = (pool("all", 8_191), pool("out", 8_191));
+        let mut a = start("net_af_xdp_all,iface=near", &near);
+        let mut b = start("net_af_packet_all,iface=far", &far);
+        for first in (0..20_000u32).step_by(200) {
+            send_all(&mut b.tx[0], &far, first..first + 200, 100);
+            assert_eq!(receive(&mut a.rx[0], 200), (first..first + 200).collect::<Vec<_>>());
+        }
+    });
+}
+
 #[test]
 fn tap_passes_frames_both_ways() {
     in_namespace(|| {
