@@ -131,7 +131,7 @@ fn rfc7857_5_the_same_inside_port_of_another_protocol_is_another_mapping() {
 }
 
 #[test]
-fn rfc7857_8_sessions_from_outside_count_against_the_subscriber_too() {
+fn rfc6888_req5_sessions_from_outside_count_against_the_subscriber_too() {
     let mut w = limited(Quotas { sessions: 2, ..Quotas::default() });
     w.filtering = nat::FilteringBehavior::EndpointIndependent;
     let x = w.udp(inside(1, 1), remote(1, 53)).unwrap();
