@@ -22,6 +22,12 @@ impl Findings {
         }
     }
 
+    /// Forgets all but these targets.
+    pub(crate) fn keep(&self, targets: &[TargetKey]) {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        failing.retain(|target, _| targets.contains(target));
+    }
+
     /// What the last check of a failing target found.
     pub(crate) fn of(&self, target: &TargetKey) -> Option<Finding> {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner).get(target).copied()

@@ -58,6 +58,10 @@ impl Host {
                 let (addresses, wanted, named) = configuration(&snapshot);
                 targets = named;
                 stack.configure(instant(), addresses, wanted);
+                let unhealthy: Vec<_> = stack.unhealthy().map(|(target, _)| target.clone()).collect();
+                self.findings.keep(&unhealthy);
+                let backends = unhealthy.iter().filter_map(|target| targets.get(target)).flatten().cloned();
+                self.publisher.set_unhealthy(backends, self.clock.tick());
             }
             let delay = stack.poll_delay(instant()).map_or(BEAT, |d| Duration::from_micros(d.total_micros()));
             match self.punted.recv_timeout(delay.min(BEAT)) {

@@ -92,6 +92,24 @@ impl Publisher {
         }
     }
 
+    /// Exactly these backends are unhealthy: what was noted of others, which are no longer checked,
+    /// is forgotten, since nothing would ever take it back.
+    pub(crate) fn set_unhealthy(
+        &self,
+        backends: impl Iterator<Item = (Origin, Name, BackendKey)>,
+        now: Tick,
+    ) {
+        let mut health = Health::default();
+        for (origin, name, backend) in backends {
+            health.note(&origin, &name, backend, false);
+        }
+        let mut state = self.lock();
+        if state.health != health {
+            state.health = health;
+            self.again(&mut state, now);
+        }
+    }
+
     /// Does what is due by time: drops what workers have moved on from, and compiles again when
     /// a backend fills further or has drained.
     pub(crate) fn tend(&self, now: Tick) {
