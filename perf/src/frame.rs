@@ -149,7 +149,12 @@ pub fn write_fragment(out: &mut [u8], link: &Link, p: &Packet, ip_id: u16, secon
     out[L4 + 16..len].fill(0);
     // Both pieces hold the number; the rest is zero.
     let all = sum(&out[L4..len]) + sum(&p.id.to_be_bytes()) + pseudo(ends.0, ends.1, 17, whole);
-    put(out, L4 + 6, &(!fold(all)).to_be_bytes());
+    // 0 would say that there is none (RFC 768).
+    let check = match !fold(all) {
+        0 => 0xffff,
+        c => c,
+    };
+    put(out, L4 + 6, &check.to_be_bytes());
     len
 }
 

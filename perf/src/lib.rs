@@ -25,4 +25,6 @@ pub mod machine;
 #[cfg(feature = "machine")]
 pub mod pages;
 #[cfg(feature = "machine")]
+pub mod plot;
+#[cfg(feature = "machine")]
 pub mod spread;

@@ -2,6 +2,7 @@
 
 mod bench;
 mod floor;
+mod plot;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,6 +16,7 @@ Examples:
   sluice-perf bench --load established --sessions 1m  cycles a packet at a million sessions
   sluice-perf bench --load established --nat snat --sessions 1048576 --json
   sluice-perf bench --all --json > perf/results/this-machine.json
+  sluice-perf plot                                    pictures of what is recorded
 
 Run it as root: it reserves the hugepages it needs and gives them back at the end.";
 
@@ -32,6 +34,8 @@ enum Command {
     Floor(floor::Floor),
     /// The engine in process: cycles a packet of one load, or of all.
     Bench(bench::Bench),
+    /// Pictures (SVG and PNG) from recorded results.
+    Plot(plot::Plot),
 }
 
 /// Where to run.
@@ -87,6 +91,7 @@ pub(crate) fn run() -> ExitCode {
     let done = match cli.command {
         Command::Floor(floor) => floor.run(),
         Command::Bench(bench) => bench.run(),
+        Command::Plot(plot) => plot.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

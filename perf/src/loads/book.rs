@@ -98,6 +98,16 @@ impl Book {
         Some(self.write(out, self.opened - 1, false, frame::SMALLEST))
     }
 
+    /// Is it known what flow `n` was given?
+    pub fn is_known(&self, n: u64) -> bool {
+        self.given.get(n as usize).is_some_and(|word| *word != u32::MAX)
+    }
+
+    /// [`Book::learn`] where replies come out too.
+    pub fn learn_original(&mut self, frame: &[u8]) -> Result<(), String> {
+        if frame::read(frame)?.id & 1 == 1 { Ok(()) } else { self.learn(frame) }
+    }
+
     /// Notes what a flow was given.
     pub fn learn(&mut self, frame: &[u8]) -> Result<(), String> {
         let seen = frame::read(frame)?;

@@ -34,6 +34,8 @@ pub struct Established {
     book: Book,
     draw: Draw,
     replies: u64,
+    /// Sessions that had a reply.
+    answered: u64,
     sizes: Sizes,
 }
 
@@ -41,7 +43,7 @@ impl Established {
     /// For that recipe.
     pub fn new(recipe: Recipe, sizes: Sizes) -> Self {
         let draw = Draw::new(recipe.flows, recipe.seed);
-        Established { book: Book::new(&recipe), draw, replies: recipe.replies, sizes }
+        Established { book: Book::new(&recipe), draw, replies: recipe.replies, answered: 0, sizes }
     }
 }
 
@@ -55,7 +57,16 @@ impl Load for Established {
     }
 
     fn prepare(&mut self, out: &mut [u8]) -> Option<Written> {
-        self.book.open(out)
+        let next = self.book.open(out);
+        if next.is_some() || self.replies == 0 || self.answered == self.book.sessions() {
+            return next;
+        }
+        // Where replies are measured, each session has had one.
+        if !self.book.is_known(self.answered) {
+            return None;
+        }
+        self.answered += 1;
+        Some(self.book.write(out, self.answered - 1, true, SMALLEST))
     }
 
     fn write(&mut self, out: &mut [u8]) -> Option<Written> {
@@ -66,7 +77,7 @@ impl Load for Established {
     }
 
     fn learn(&mut self, _: u8, frame: &[u8]) -> Result<(), String> {
-        self.book.learn(frame)
+        self.book.learn_original(frame)
     }
 
     fn check(&self, device: u8, frame: &[u8]) -> Result<(), String> {

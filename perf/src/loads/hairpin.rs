@@ -48,7 +48,7 @@ impl Load for Hairpin {
         if next.is_some() || self.pairs == self.book.sessions() {
             return next;
         }
-        if self.book.given(self.peer(self.pairs)).port == u16::MAX {
+        if !self.book.is_known(self.peer(self.pairs)) {
             // Its mapping is known after this batch.
             return None;
         }

@@ -1,0 +1,84 @@
+//! Which charts there are.
+
+use super::{Chart, Kind, Results, Scale, Series};
+use crate::bench::Record;
+use crate::spread::Spread;
+
+const fn three(s: Spread) -> [f64; 3] {
+    [s.min, s.median, s.max]
+}
+
+/// An established load as it is by default: what the charts by sessions show.
+fn plain<'a>(results: &'a Results, nat: &str) -> Vec<&'a Record> {
+    let mut all: Vec<&Record> = results
+        .bench
+        .iter()
+        .filter(|r| r.load == "established" && r.nat == nat && r.flows == "uniform" && r.note.is_empty())
+        .collect();
+    all.sort_by_key(|r| r.sessions);
+    all.dedup_by_key(|r| r.sessions);
+    all
+}
+
+fn series(name: &str, records: &[&Record], faint: bool, figure: impl Fn(&Record) -> [f64; 3]) -> Series {
+    let points = records.iter().map(|r| (r.sessions as f64, figure(r))).collect();
+    Series { name: name.to_owned(), points, faint }
+}
+
+/// Every chart that there is data for, by file name.
+pub fn charts(results: &Results) -> Vec<(&'static str, Chart)> {
+    let caption = &results.caption;
+    let chart = |title: &str, x: &str, y: &str, kind| Chart {
+        title: title.to_owned(),
+        x: x.to_owned(),
+        y: y.to_owned(),
+        caption: caption.clone(),
+        kind,
+    };
+    let mut all = Vec::new();
+    let (snat, dnat) = (plain(results, "snat"), plain(results, "dnat"));
+    if snat.len() > 1 {
+        let mut lines = vec![series("SNAT", &snat, false, |r| three(r.cycles_per_packet))];
+        if dnat.len() > 1 {
+            lines.push(series("balanced DNAT", &dnat, false, |r| three(r.cycles_per_packet)));
+        }
+        lines.push(series("memory floor", &snat, true, |r| three(r.floor_cycles)));
+        let kind = Kind::Lines(Scale::Numbers, lines);
+        all.push((
+            "cycles-by-sessions",
+            chart("Established sessions", "sessions, drawn uniformly", "cycles a packet", kind),
+        ));
+        // Under a few thousand sessions pages are coarser than what they hold.
+        let large: Vec<&Record> = snat.iter().copied().filter(|r| r.sessions >= 1 << 16).collect();
+        if large.len() > 1 {
+            let bytes = |r: &Record| [r.bytes_per_session; 3];
+            let kind = Kind::Lines(Scale::Numbers, vec![series("SNAT", &large, false, bytes)]);
+            all.push(("memory-by-sessions", chart("Resident memory", "sessions", "octets a session", kind)));
+        }
+    }
+    let mut bars: Vec<(String, [f64; 3])> = Vec::new();
+    for r in results.bench.iter().filter(|r| r.sessions == 1 << 20) {
+        let detail = match (r.flows.as_str(), r.note.as_str()) {
+            ("uniform", "") => String::new(),
+            ("uniform", note) if note.len() < 24 => format!(", {note}"),
+            (flows, "") => format!(", {flows}"),
+            _ if r.load == "expiring" => String::new(),
+            _ => ", 1,000 policies".to_owned(),
+        };
+        bars.push((format!("{} {}{detail}", r.load, r.nat), three(r.cycles_per_packet)));
+    }
+    if !bars.is_empty() {
+        let x = "1,048,576 sessions; 'expiring': a session that ends";
+        all.push((
+            "loads",
+            chart("Cycles a packet by kind of traffic", x, "cycles a packet", Kind::Bars(bars)),
+        ));
+    }
+    if results.floor.len() > 1 {
+        let points = results.floor.iter().map(|p| (p.bytes as f64, three(p.cycles))).collect();
+        let line = Series { name: "one line".to_owned(), points, faint: false };
+        let kind = Kind::Lines(Scale::Octets, vec![line]);
+        all.push(("floor", chart("Memory alone: one random prefetched line", "table", "cycles", kind)));
+    }
+    all
+}
