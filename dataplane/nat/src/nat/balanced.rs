@@ -103,6 +103,15 @@ impl Nat {
             }
         };
         let leaving = Tuple::new(open.tuple.protocol, client, open.backend);
+        // A client uses its port again, towards another VIP with the same backend: the connection that
+        // has closed makes room.
+        if source.is_none()
+            && let Some((old, _)) = self.find(Space::Ingress, &leaving.reversed())
+            && open.tuple.protocol == Protocol::TCP
+            && self.sessions.tcp.get(old.0 as usize).is_some_and(|r| r.state.phase() == TcpPhase::Closed)
+        {
+            self.release(old);
+        }
         self.vacate(Space::Ingress, &leaving.reversed())?;
         let backend = open.backend_id.0 as usize;
         if self.backends.len() <= backend {

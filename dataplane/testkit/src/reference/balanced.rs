@@ -10,6 +10,7 @@ use super::judge::Leave;
 use super::open::{adoptable, opens};
 use super::ports::{MappingKey, Scope};
 use super::sessions::{Hit, Idle, Kind, Session, Space};
+use super::tcp::Phase;
 use super::view::Side;
 use super::{Oracle, Packet, Reference};
 
@@ -72,6 +73,17 @@ impl Reference {
         let life = self.life(&vip, at).map_or(0, |l| l.number);
         let kind = Kind::Balanced { mapping, service: (vip.id.0.clone(), vip.id.1.clone()), life };
         let session = self.fresh(kind, packet, reply, Idle::DEFAULT, [true; 2]);
+        // A closed connection of the client's port makes room for one by another VIP.
+        if mapping.is_none()
+            && let Some(old) = self.sessions.find(Space::Ingress, &session.reply)
+            && self
+                .sessions
+                .get(old.0)
+                .and_then(|s| s.tcp.as_ref())
+                .is_some_and(|t| t.phase() == Phase::Closed)
+        {
+            self.end(old.0);
+        }
         if !self.sessions.free(&session) {
             return Err(silent("no_translation"));
         }
