@@ -1,6 +1,7 @@
 //! The command line.
 
 mod bench;
+mod flood;
 mod floor;
 mod plot;
 

@@ -1,0 +1,1 @@
+//! `sluice-perf flood`.
