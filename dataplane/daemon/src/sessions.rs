@@ -101,12 +101,8 @@ fn owner_name(view: &SessionView, snapshot: &Snapshot) -> Name {
         }
         (Kind::Snat | Kind::Direct, _) => {
             let key = &view.original;
-            let number = if view.judged == snapshot.judged {
-                view.policy.checked_sub(1)
-            } else {
-                let (from, to) = (key.source.address, key.destination.address);
-                snapshot.egress.judge_number(from, to, key.protocol, key.destination.port)
-            };
+            let (from, to) = (key.source.address, key.destination.address);
+            let number = snapshot.egress.judge_number(from, to, key.protocol, key.destination.port);
             number.and_then(|n| snapshot.egress.rule(n)).map(|rule| rule.name.clone())
         }
     };

@@ -73,6 +73,7 @@ impl<B: PacketBuf> Worker<B> {
     fn learn<I: Io<B>>(&mut self, snapshot: &Snapshot, n: Neighbour, create: bool, io: &mut I) -> bool {
         let resolver = self.address_owner(n.address) == self.id;
         let Some(waiting) = self.neighbours.learn(n, create, resolver, self.now) else { return false };
+        self.forget_ways();
         let Some(mac) = n.mac else { return true };
         for buf in waiting {
             self.counters.held -= 1;
@@ -91,6 +92,7 @@ impl<B: PacketBuf> Worker<B> {
         let mut n = 0;
         let dropped = &mut self.counters.dropped[DropReason::NeighbourUnreachable.index()];
         let held = &mut self.counters.held;
+        let ways = &mut self.ways;
         self.neighbours.requests(
             self.now,
             &mut |request| match asks.get_mut(n) {
@@ -106,7 +108,10 @@ impl<B: PacketBuf> Worker<B> {
                 *held -= 1;
                 drop(packet);
             },
-            &mut |neighbour| io.announce(neighbour),
+            &mut |neighbour| {
+                ways.clear();
+                io.announce(neighbour);
+            },
         );
         for request in asks.into_iter().flatten() {
             self.ask(snapshot, request, io);
@@ -129,7 +134,7 @@ impl<B: PacketBuf> Worker<B> {
 
     /// Tells the segments of the ports which addresses live here (RFC 5227 §2.3): at start, at
     /// take-over, and those that a change brought, `before` being the snapshot until then. One
-    /// worker does it, for 256 addresses of a port at most: others are asked for.
+    /// worker does it, for [`ANNOUNCED`] addresses at most: others are asked for.
     pub fn announce_addresses<I: Io<B>>(&mut self, before: Option<&Snapshot>, io: &mut I) {
         let snapshot = std::sync::Arc::clone(&self.snapshot);
         for port in snapshot.ports() {

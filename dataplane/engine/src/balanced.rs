@@ -133,7 +133,7 @@ impl<B: PacketBuf> Worker<B> {
             vip: VipId(service.id().0),
             half_open_limit: HALF_OPEN_PER_VIP / u32::from(self.workers),
             timeouts: &self.timeouts,
-            notes: Notes { judged: snapshot.judged, policy, next_hop: [0; 2] },
+            notes: Notes { judged: self.judged, policy, next_hop: [0; 2] },
         };
         self.nat.open_balanced(&open, self.now, random).map(Hit::original).map_err(|e| {
             let reason = refusal(e);

@@ -13,16 +13,22 @@ impl<B: PacketBuf> Worker<B> {
     /// Whether a session may go on under `snapshot`; one that may not is released here.
     #[inline]
     pub(crate) fn still_allowed(&mut self, snapshot: &Snapshot, hit: Hit) -> bool {
-        self.nat.route(hit).is_some_and(|(judged, _)| judged == snapshot.judged)
+        self.nat.route(hit).is_some_and(|(judged, _)| judged == self.judged)
             || self.judge_again(snapshot, hit)
     }
 
     #[cold]
     fn judge_again(&mut self, snapshot: &Snapshot, hit: Hit) -> bool {
         let Some(view) = self.nat.session(hit.session) else { return false };
+        if self.is_judged(view.judged) {
+            // Policy stands; what was noted of its way may not.
+            let notes = Notes { judged: self.judged, next_hop: [0; 2], ..self.nat.notes(hit.session) };
+            self.nat.set_notes(hit.session, notes);
+            return true;
+        }
         match verdict(snapshot, &view) {
             Some(policy) => {
-                let notes = Notes { judged: snapshot.judged, policy, next_hop: [0; 2] };
+                let notes = Notes { judged: self.judged, policy, next_hop: [0; 2] };
                 self.nat.set_notes(hit.session, notes);
                 true
             }

@@ -76,7 +76,7 @@ impl<B: PacketBuf> Worker<B> {
         if snapshot.local(to).is_none() && snapshot.next_hop(to, 0, Side::Outside).is_none() {
             return Err((DropReason::NoRoute, false));
         }
-        let notes = Notes { judged: snapshot.judged, policy, next_hop: [0; 2] };
+        let notes = Notes { judged: self.judged, policy, next_hop: [0; 2] };
         let tcp = tcp_flags(transit);
         let opened = match leave {
             Leave::Static { outside } => {

@@ -215,7 +215,7 @@ impl<B: PacketBuf> Worker<B> {
         let hit = self.nat.lookup(space, &asked.key, self.now)?;
         let view = self.nat.session(hit.session)?;
         facts.push(Fact::Session(Box::new(view)));
-        if view.judged != snapshot.judged && crate::change::verdict(snapshot, &view).is_none() {
+        if !self.is_judged(view.judged) && crate::change::verdict(snapshot, &view).is_none() {
             facts.push(Fact::SessionEnds);
             return None;
         }

@@ -14,9 +14,12 @@ use crate::originate::flow_hash;
 use crate::reason::DropReason;
 use crate::worker::{Transit, Worker};
 
+/// The part of a next hop's word that names it.
+const WORD: u32 = 0x00ff_ffff;
+
 /// Next hop of a session's direction as its notes keep it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hop {
+pub(crate) enum Hop {
     /// Through an outside address of our own to another inside host.
     Hairpin,
     /// To a neighbour.
@@ -24,9 +27,9 @@ enum Hop {
 }
 
 impl Hop {
-    /// 0 is unknown.
-    fn decode(word: u32) -> Option<Hop> {
-        match word {
+    /// 0 is unknown. The upper octet tells for which port's packets it was worked out (`express`).
+    pub(crate) fn decode(word: u32) -> Option<Hop> {
+        match word & WORD {
             0 => None,
             1 => Some(Hop::Hairpin),
             n => Some(Hop::Neighbour(NextHopId(n - 2))),
@@ -104,7 +107,11 @@ impl<B: PacketBuf> Worker<B> {
         hit: Hit,
         rewrite: &Rewrite,
     ) -> Result<Hop, DropReason> {
-        if let Some(hop) = self.nat.route(hit).and_then(|(_, word)| Hop::decode(word)) {
+        let word = self.nat.route(hit).map_or(0, |(_, word)| word);
+        if let Some(hop) = Hop::decode(word) {
+            if word & !WORD == 0 {
+                self.note_port(snapshot, transit, hit, hop);
+            }
             return Ok(hop);
         }
         let to = rewrite.destination;
@@ -126,7 +133,34 @@ impl<B: PacketBuf> Worker<B> {
         let mut notes = self.nat.notes(hit.session);
         notes.next_hop[hit.direction as usize] = hop.encode();
         self.nat.set_notes(hit.session, notes);
+        self.note_port(snapshot, transit, hit, hop);
         Ok(hop)
+    }
+
+    /// Notes that later packets of this direction that come in by the same port may go the short way,
+    /// where what this one met would hold for each of them.
+    fn note_port(&mut self, snapshot: &Snapshot, transit: &Transit<B>, hit: Hit, hop: Hop) {
+        let (tag, Hop::Neighbour(id)) = (transit.tag, hop) else { return };
+        if tag.hairpin || transit.error.is_some() || tag.port == u8::MAX {
+            return;
+        }
+        let side = |port: u8| snapshot.port(port).map(|p| p.side);
+        let (from, to) = (side(tag.port), self.neighbours.lookup(id).and_then(|(port, ..)| side(port)));
+        let alone = match tag.task {
+            Task::Balanced | Task::BalancedReply => true,
+            // Another worker may be asked first: about what one inside host sends to another, and about
+            // what a backend sends.
+            Task::Egress | Task::Inbound => {
+                (from, to) != (Some(Side::Inside), Some(Side::Inside))
+                    && !snapshot.is_backend(transit.key.protocol, transit.key.source)
+            }
+            Task::Return | Task::Meet | Task::Resolve => false,
+        };
+        if alone {
+            let mut notes = self.nat.notes(hit.session);
+            notes.next_hop[hit.direction as usize] = hop.encode() | (u32::from(tag.port) + 1) << 24;
+            self.nat.set_notes(hit.session, notes);
+        }
     }
 
     /// RFC 879's option lowered on SYNs where a policy says so or the ports' MTUs differ.
@@ -215,7 +249,12 @@ impl<B: PacketBuf> Worker<B> {
         io: &mut I,
     ) {
         match self.neighbours.lookup(hop) {
-            Some((port, _, Some(mac))) => self.transmit(snapshot, buf, l3, port, mac, io),
+            Some((port, _, Some(mac))) => {
+                if let Some(port) = snapshot.port(port) {
+                    self.note_way(hop, port, mac);
+                }
+                self.transmit(snapshot, buf, l3, port, mac, io);
+            }
             Some((port, address, None)) => {
                 let tag = Tag { extra: u32::from(address), ..Tag::new(Task::Resolve, port) };
                 let owner = self.address_owner(address);

@@ -35,7 +35,7 @@ impl<B: PacketBuf> Worker<B> {
     fn admit_inbound(&mut self, snapshot: &Snapshot, transit: &Transit<B>) -> Result<Hit, DropReason> {
         let key = transit.key;
         let tcp = tcp_flags(transit);
-        let notes = Notes { judged: snapshot.judged, policy: 0, next_hop: [0; 2] };
+        let notes = Notes { judged: self.judged, policy: 0, next_hop: [0; 2] };
         if let Some(fixed) = snapshot.static_by_outside(key.protocol, key.destination) {
             let open = OpenStatic {
                 tuple: key,

@@ -16,6 +16,7 @@ mod change;
 mod counters;
 mod egress;
 mod explain;
+mod express;
 mod forward;
 mod handoff;
 mod inbound;

@@ -14,6 +14,7 @@ use snapshot::Snapshot;
 use wire::{Embedded, Ipv4, PacketBuf, Tuple, ethernet, ipv4};
 
 use crate::counters::Counters;
+use crate::express::Way;
 use crate::handoff::{Tag, Task};
 use crate::io::Io;
 use crate::limiter::Limiter;
@@ -69,6 +70,14 @@ pub struct Worker<B: PacketBuf> {
     /// Idle times of flows that no pool speaks for.
     pub(crate) timeouts: Timeouts,
     random: u64,
+    /// Number of what sessions are judged under and steered by, counted by this worker, and the one
+    /// since which policy stands: in between only backends came or went.
+    pub(crate) judged: u32,
+    judged_since: u32,
+    /// Packets of a burst that stages pass on.
+    pub(crate) lane: Vec<B>,
+    /// By next hop.
+    pub(crate) ways: Vec<Way>,
 }
 
 impl<B: PacketBuf> Worker<B> {
@@ -93,6 +102,10 @@ impl<B: PacketBuf> Worker<B> {
             punts: Limiter::new(PUNTS_PER_SECOND),
             timeouts: Timeouts::default(),
             random: settings.seed[0] ^ settings.seed[1].rotate_left(32),
+            judged: 1,
+            judged_since: 1,
+            lane: Vec::with_capacity(crate::express::LANE),
+            ways: Vec::new(),
         }
     }
 
@@ -102,7 +115,19 @@ impl<B: PacketBuf> Worker<B> {
         self.nat.prepare(&snapshot.pools);
         let (services, backends) = snapshot.bounds();
         self.balance.fit(services, backends);
+        self.forget_ways();
+        if snapshot.judged != self.snapshot.judged {
+            self.judged = self.judged.wrapping_add(1);
+            self.judged_since = self.judged;
+        } else if !snapshot.has_backends_of(&self.snapshot) {
+            self.judged = self.judged.wrapping_add(1);
+        }
         std::mem::replace(&mut self.snapshot, snapshot)
+    }
+
+    /// Does policy stand as it was when a session was judged under this number?
+    pub fn is_judged(&self, number: u32) -> bool {
+        number.wrapping_sub(self.judged_since) <= self.judged.wrapping_sub(self.judged_since)
     }
 
     /// Seeds the choices that follow. The daemon does it once; the lab before each packet.
@@ -117,15 +142,6 @@ impl<B: PacketBuf> Worker<B> {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
-    }
-
-    /// Frames from `device`, in order.
-    pub fn receive<I: Io<B>>(&mut self, device: u8, frames: impl IntoIterator<Item = B>, io: &mut I) {
-        let snapshot = Arc::clone(&self.snapshot);
-        for frame in frames {
-            self.counters.received += 1;
-            self.arrive(&snapshot, device, frame, io);
-        }
     }
 
     /// Packets from other workers, in order.

@@ -12,7 +12,7 @@ use wire::Tuple;
 use crate::index::{Index, KeyHash, Seed};
 use crate::nat::Held;
 use crate::record::Key;
-use crate::units::{Space, Tick, Ticks};
+use crate::units::{Tick, Ticks};
 
 /// RFC 5382 REQ-4: at least six seconds.
 const HOLD: Ticks = Ticks::from_secs(6);
@@ -74,7 +74,7 @@ impl HeldSyns {
     }
 
     fn hash(&self, key: &Key) -> KeyHash {
-        key.hash(self.seed, Space::Egress)
+        key.hash(self.seed)
     }
 
     fn find(&self, key: &Key, class: u16) -> Option<usize> {
@@ -95,9 +95,8 @@ impl HeldSyns {
         }
         let at = (self.first + self.queued) % self.slots.len();
         let (slots, seed) = (&self.slots, self.seed);
-        let hash_of =
-            |e: u32| slots.get(e as usize).map_or(KeyHash(0), |s| s.key().hash(seed, Space::Egress));
-        if self.index.insert(key.hash(seed, Space::Egress), at as u32, hash_of).is_err() {
+        let hash_of = |e: u32| slots.get(e as usize).map_or(KeyHash(0), |s| s.key().hash(seed));
+        if self.index.insert(key.hash(seed), at as u32, hash_of).is_err() {
             return;
         }
         let Some(slot) = self.slots.get_mut(at) else { return };
@@ -126,7 +125,7 @@ impl HeldSyns {
     fn forget(&mut self, at: usize) {
         let Some(slot) = self.slots.get_mut(at) else { return };
         slot.waiting = 0;
-        let hash = slot.key().hash(self.seed, Space::Egress);
+        let hash = slot.key().hash(self.seed);
         self.index.remove(hash, at as u32);
         self.waiting -= 1;
     }

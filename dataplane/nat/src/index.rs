@@ -104,6 +104,9 @@ impl Seed {
 }
 
 impl KeyHash {
+    /// Of no key.
+    pub const NONE: KeyHash = KeyHash(0);
+
     #[inline]
     const fn tag(self) -> u16 {
         let tag = self.0 as u16;
@@ -134,7 +137,8 @@ impl Index {
 
     #[inline]
     fn home(&self, hash: KeyHash) -> usize {
-        ((u128::from(hash.0 >> 32) * self.buckets.len() as u128) >> 32) as usize
+        // Fewer than 2^32 buckets: entries are numbers of 32 bits.
+        (((hash.0 >> 32) * self.buckets.len() as u64) >> 32) as usize
     }
 
     /// The other bucket, never the home.
@@ -176,10 +180,31 @@ impl Index {
         Self::search(self.buckets.get(self.other(hash, home))?, hash.tag(), &mut is)
     }
 
-    /// The first entry in the home bucket whose tag fits: most likely the one.
+    /// The first entry in the home bucket whose tag fits: most likely the one. `None`: if it is
+    /// anywhere it is in the other bucket, which is asked for.
     #[inline]
     pub(crate) fn likely(&self, hash: KeyHash) -> Option<u32> {
-        let bucket = self.buckets.get(self.home(hash))?;
+        let home = self.home(hash);
+        let bucket = self.buckets.get(home)?;
+        let mask = bucket.matches(hash.tag());
+        if mask == 0 {
+            if bucket.away() != 0
+                && let Some(other) = self.buckets.get(self.other(hash, home))
+            {
+                prefetch(other);
+            }
+            return None;
+        }
+        bucket.raw(mask.trailing_zeros() as usize)
+    }
+
+    /// The same in the other bucket.
+    pub(crate) fn likely_away(&self, hash: KeyHash) -> Option<u32> {
+        let home = self.home(hash);
+        if self.buckets.get(home)?.away() == 0 {
+            return None;
+        }
+        let bucket = self.buckets.get(self.other(hash, home))?;
         let mask = bucket.matches(hash.tag());
         if mask == 0 { None } else { bucket.raw(mask.trailing_zeros() as usize) }
     }

@@ -34,7 +34,7 @@ pub mod fragments;
 
 pub use index::KeyHash;
 pub use lease::{BlockLayout, LeaseTable};
-pub use nat::{Held, Limits, Nat, TrackDrop};
+pub use nat::{Express, Held, Limits, Nat, PlainKey, TrackDrop};
 pub use open::{
     Action, Inbound, Notes, OpenBalanced, OpenEgress, OpenError, OpenStatic, PortShortage, SourceNat,
     Unsolicited,

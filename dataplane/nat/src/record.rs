@@ -52,9 +52,10 @@ impl Key {
         }
     }
 
+    /// Of the key alone: the packet path looks a flow up before it knows its space.
     #[inline]
-    pub(crate) const fn hash(self, seed: Seed, space: Space) -> KeyHash {
-        let rest = self.ports as u64 | (self.protocol as u64) << 32 | (space as u64) << 40;
+    pub(crate) const fn hash(self, seed: Seed) -> KeyHash {
+        let rest = self.ports as u64 | (self.protocol as u64) << 32;
         seed.hash(self.addresses, rest)
     }
 }
@@ -182,6 +183,19 @@ impl Session {
             Direction::Reply => (a1, p1),
         };
         Key { addresses, ports, protocol: self.protocol }
+    }
+
+    /// [`Session::key`] of the direction that an index entry's lowest bit names.
+    #[inline]
+    pub(crate) const fn side(&self, entry: u32) -> Key {
+        let at = (entry & 1) as usize;
+        Key { addresses: self.addresses[at], ports: self.ports[at], protocol: self.protocol }
+    }
+
+    /// Next hop of the direction that an index entry's lowest bit names.
+    #[inline]
+    pub(crate) const fn hop(&self, entry: u32) -> u32 {
+        self.next_hop[(entry & 1) as usize]
     }
 
     #[inline]

@@ -81,8 +81,8 @@ impl Sessions {
     }
 
     #[inline]
-    pub(crate) fn hash(&self, key: &Key, space: Space) -> KeyHash {
-        key.hash(self.seed, space)
+    pub(crate) fn hash(&self, key: &Key) -> KeyHash {
+        key.hash(self.seed)
     }
 
     #[inline]
@@ -107,6 +107,56 @@ impl Sessions {
         Some(parts(entry))
     }
 
+    /// Brings near the record that `hash` most likely belongs to, and gives its index entry; without
+    /// one, a number that no entry has.
+    #[inline]
+    pub(crate) fn prefetch_likely(&self, hash: KeyHash) -> u32 {
+        let entry = self.index.likely(hash).unwrap_or(u32::MAX);
+        if let Some(session) = self.hot.get((entry >> 1) as usize) {
+            prefetch(session);
+        }
+        entry
+    }
+
+    /// [`Sessions::prefetch_likely`] for what is not at home.
+    pub(crate) fn prefetch_away(&self, hash: KeyHash) -> u32 {
+        let entry = self.index.likely_away(hash).unwrap_or(u32::MAX);
+        if let Some(session) = self.hot.get((entry >> 1) as usize) {
+            prefetch(session);
+        }
+        entry
+    }
+
+    /// The live record, its number and direction, of a key whose next hop word says that it was worked
+    /// out for packets of `port`; see [`crate::Nat::express`]. `likely` is looked at first.
+    #[inline]
+    pub(crate) fn for_port(
+        &mut self,
+        likely: u32,
+        hash: KeyHash,
+        key: &Key,
+        port: u8,
+    ) -> Option<(u32, &mut Session)> {
+        let noted = u32::from(port) + 1;
+        let hot = &self.hot;
+        // A free record's words are zero, which no port's are.
+        let is = |entry: u32| {
+            hot.get((entry >> 1) as usize)
+                .is_some_and(|s| s.side(entry) == *key && s.hop(entry) >> 24 == noted)
+        };
+        let entry = if is(likely) { likely } else { self.other_for_port(hash, key, noted)? };
+        Some((entry, self.hot.get_mut((entry >> 1) as usize)?))
+    }
+
+    /// [`Sessions::for_port`] where the first guess was wrong.
+    #[inline(never)]
+    fn other_for_port(&self, hash: KeyHash, key: &Key, noted: u32) -> Option<u32> {
+        self.index.find(hash, |entry| {
+            let session = self.hot.get((entry >> 1) as usize);
+            session.is_some_and(|s| s.side(entry) == *key && s.hop(entry) >> 24 == noted)
+        })
+    }
+
     /// Stores a session under both its keys, which are not in use. `None` when the table is full.
     pub(crate) fn insert(&mut self, session: Session, cold: Cold, now: Tick) -> Option<SessionId> {
         let id = if self.free != NIL { self.free } else { self.used };
@@ -115,17 +165,16 @@ impl Sessions {
         *slot = session;
         let next_free = self.cold.get(at).map_or(NIL, |c| c.links[0]);
         for direction in [Direction::Original, Direction::Reply] {
-            let hash = session.key(direction).hash(self.seed, session.flags.space(direction));
+            let hash = session.key(direction).hash(self.seed);
             let (hot, seed) = (&self.hot, self.seed);
             let stored = self.index.insert(hash, entry(id, direction), |e| {
                 let (id, direction) = parts(e);
-                hot.get(id.0 as usize)
-                    .map_or(KeyHash(0), |s| s.key(direction).hash(seed, s.flags.space(direction)))
+                hot.get(id.0 as usize).map_or(KeyHash(0), |s| s.key(direction).hash(seed))
             });
             if stored.is_err() {
                 if direction == Direction::Reply {
                     let original = Direction::Original;
-                    let hash = session.key(original).hash(self.seed, session.flags.space(original));
+                    let hash = session.key(original).hash(self.seed);
                     self.index.remove(hash, entry(id, Direction::Original));
                 }
                 if let Some(slot) = self.hot.get_mut(at) {
@@ -154,7 +203,7 @@ impl Sessions {
         let at = id.0 as usize;
         let Some(session) = self.get(id).copied() else { return };
         for direction in [Direction::Original, Direction::Reply] {
-            let hash = session.key(direction).hash(self.seed, session.flags.space(direction));
+            let hash = session.key(direction).hash(self.seed);
             self.index.remove(hash, entry(id.0, direction));
         }
         if session.timer.carried()
@@ -222,7 +271,7 @@ const fn entry(id: u32, direction: Direction) -> u32 {
 }
 
 #[inline]
-const fn parts(entry: u32) -> (SessionId, Direction) {
+pub(crate) const fn parts(entry: u32) -> (SessionId, Direction) {
     let direction = if entry & 1 == 0 { Direction::Original } else { Direction::Reply };
     (SessionId(entry >> 1), direction)
 }

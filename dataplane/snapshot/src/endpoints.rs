@@ -97,6 +97,11 @@ impl BackendSet {
         });
     }
 
+    /// Is it the other's contents, taken over? False tells nothing.
+    pub fn is_taken_over(&self, other: &BackendSet) -> bool {
+        self.exact.iter().zip(&other.exact).all(|(a, b)| Arc::ptr_eq(a, b)) && self.ranges == other.ranges
+    }
+
     /// How many endpoints with one port there are.
     pub fn len(&self) -> usize {
         self.exact.iter().map(|shard| shard.len()).sum()

@@ -90,6 +90,11 @@ impl Snapshot {
         self.locals.find(address)
     }
 
+    /// Has it the other's backends?
+    pub fn has_backends_of(&self, other: &Snapshot) -> bool {
+        self.backends.is_taken_over(&other.backends)
+    }
+
     /// Is `address` one of a port's?
     #[inline]
     pub fn is_own(&self, address: Ipv4Addr) -> bool {

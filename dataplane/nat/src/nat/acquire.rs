@@ -155,7 +155,7 @@ impl Nat {
     /// The session of a key, be its time over or not.
     pub(super) fn find(&self, space: Space, tuple: &Tuple) -> Option<(SessionId, Direction)> {
         let key = Key::of(tuple);
-        self.sessions.find(self.sessions.hash(&key, space), &key, space)
+        self.sessions.find(self.sessions.hash(&key), &key, space)
     }
 }
 

@@ -3,10 +3,13 @@
 mod acquire;
 mod balanced;
 mod ending;
+mod express;
 mod inbound;
 mod listing;
 mod opening;
 mod phases;
+
+pub use express::{Express, PlainKey};
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -150,8 +153,8 @@ impl Nat {
 
     /// Brings the key's index line near; the hash serves [`Nat::prefetch_session`] and [`Nat::lookup_hashed`].
     #[inline]
-    pub fn prefetch(&self, space: Space, tuple: &Tuple) -> KeyHash {
-        let hash = self.sessions.hash(&Key::of(tuple), space);
+    pub fn prefetch(&self, tuple: &Tuple) -> KeyHash {
+        let hash = self.sessions.hash(&Key::of(tuple));
         self.sessions.prefetch(hash);
         hash
     }
@@ -165,7 +168,7 @@ impl Nat {
     /// The live session of a packet with this key. One whose time is over is released here.
     #[inline]
     pub fn lookup(&mut self, space: Space, tuple: &Tuple, now: Tick) -> Option<Hit> {
-        let hash = self.sessions.hash(&Key::of(tuple), space);
+        let hash = self.sessions.hash(&Key::of(tuple));
         self.lookup_hashed(hash, space, tuple, now)
     }
 

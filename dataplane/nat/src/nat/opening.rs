@@ -96,6 +96,10 @@ impl Nat {
             packets: [0; 2],
             bytes: [0; 2],
         };
+        if draft.kind == Kind::Balanced {
+            self.displace(&original);
+            self.displace(&reply);
+        }
         let cold = Cold::new(draft.tied, draft.notes.policy);
         let Some(id) = self.sessions.insert(session, cold, self.now) else {
             self.profiles.leave(profile);
