@@ -29,6 +29,7 @@ use crate::node::{DeviceFacts, attachments, facts, name, worker_cpus};
 use crate::publish::{Publisher, first};
 use crate::pulse::Pulse;
 use crate::station::Station;
+use crate::trend::Trend;
 use crate::wake::{Sleeper, Waker, pair};
 
 /// Packets that may wait for the host stack, and the other way.
@@ -111,11 +112,12 @@ pub(crate) fn boot(node: &Node) -> anyhow::Result<Running> {
     let (mut seats, mut workers) = (Vec::new(), Vec::new());
     let parts = cpus.iter().zip(shares).zip(mesh(&wakers)).zip(sleepers).zip(cells).zip(&wakers);
     for (number, (((((cpu, share), ends), sleeper), cell), waker)) in parts.enumerate() {
-        let (seat, thread) = plan.start(number, *cpu, share, ends, sleeper, cell, waker.clone())?;
+        let place = Place { number, cpu: *cpu, share, ends, sleeper, cell, waker: waker.clone() };
+        let (seat, thread) = plan.start(place)?;
         seats.push(seat);
         workers.push(thread);
     }
-    let findings = Arc::new(Findings::default());
+    let (findings, trend) = (Arc::new(Findings::default()), Arc::new(Trend::default()));
     let host = Host {
         publisher: Arc::clone(&publisher),
         punted,
@@ -124,9 +126,10 @@ pub(crate) fn boot(node: &Node) -> anyhow::Result<Running> {
         clock,
         stop: Arc::clone(&stop),
         findings: Arc::clone(&findings),
+        trend: Arc::clone(&trend),
     };
     let host = slow_thread(eal, host)?;
-    let edge = Edge { node: name(node), clock, publisher, seats, devices, findings };
+    let edge = Edge { node: name(node), clock, publisher, seats, devices, findings, trend };
     tracing::info!(workers = cpus.len(), ports = node.ports.len(), "forwarding");
     Ok(Running { edge: Arc::new(edge), stop, workers, host, wakers })
 }
@@ -175,18 +178,20 @@ struct Plan<'a> {
     sent: Option<Receiver<Vec<u8>>>,
 }
 
+/// What one worker is started with.
+struct Place {
+    number: usize,
+    cpu: u16,
+    share: Share,
+    ends: Ends,
+    sleeper: Sleeper,
+    cell: Arc<Cell>,
+    waker: Waker,
+}
+
 impl Plan<'_> {
-    #[allow(clippy::too_many_arguments)]
-    fn start(
-        &mut self,
-        number: usize,
-        cpu: u16,
-        share: Share,
-        ends: Ends,
-        sleeper: Sleeper,
-        cell: Arc<Cell>,
-        waker: Waker,
-    ) -> anyhow::Result<(Seat, JoinHandle<()>)> {
+    fn start(&mut self, place: Place) -> anyhow::Result<(Seat, JoinHandle<()>)> {
+        let Place { number, cpu, share, ends, sleeper, cell, waker } = place;
         let (desk, jobs) = desk(waker);
         let pulse = Arc::new(Pulse::default());
         let settings = Settings {

@@ -20,6 +20,7 @@ use crate::findings::Findings;
 use crate::publish::Publisher;
 use crate::pulse::Pulse;
 use crate::sessions::{protocol_number, status};
+use crate::trend::Trend;
 
 /// Session numbers that a worker looks at for one job: some tens of microseconds.
 const SCAN: usize = 2_048;
@@ -48,6 +49,8 @@ pub(crate) struct Edge {
     pub(crate) devices: Vec<Device>,
     /// Why backends fail their checks.
     pub(crate) findings: Arc<Findings>,
+    /// How fast pools fill.
+    pub(crate) trend: Arc<Trend>,
 }
 
 impl Edge {

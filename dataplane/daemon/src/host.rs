@@ -11,7 +11,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use hoststack::{Addresses, HealthEvent, HostStack, Settings, Target, TargetKey};
 use model::{Name, Origin};
-use nat::Side;
+use nat::{PoolId, Side};
 use snapshot::{BackendKey, Snapshot};
 use wire::PacketBuf;
 
@@ -38,6 +38,8 @@ pub(crate) struct Host {
     pub(crate) stop: Arc<AtomicBool>,
     /// Why backends fail their checks now, for the API.
     pub(crate) findings: Arc<crate::findings::Findings>,
+    /// How fast pools fill, for the API.
+    pub(crate) trend: Arc<crate::trend::Trend>,
 }
 
 /// Which backend a target of the stack is.
@@ -84,6 +86,7 @@ impl Host {
             }
             self.report(&events, &targets);
             self.publisher.tend(self.clock.tick());
+            self.trend.look(self.clock.elapsed(), || leased(&self.publisher.current()));
         }
     }
 
@@ -103,6 +106,11 @@ impl Host {
             self.publisher.note_health(&found, self.clock.tick());
         }
     }
+}
+
+/// Blocks that are leased of every pool.
+fn leased(snapshot: &Snapshot) -> Vec<(PoolId, u32)> {
+    snapshot.pools.iter().map(|pool| (pool.id, pool.usage().leased)).collect()
 }
 
 /// Name of a service in the stack's keys.

@@ -17,6 +17,7 @@ mod pulse;
 mod sessions;
 mod station;
 mod status;
+mod trend;
 mod wake;
 
 use std::path::{Path, PathBuf};

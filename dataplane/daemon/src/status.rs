@@ -71,7 +71,7 @@ pub(crate) fn pools(edge: &Edge, snapshot: &Snapshot) -> Vec<PoolStatus> {
             sessions: of(|u| u64::from(u.sessions)),
             subscribers: of(|u| u64::from(u.subscribers)),
             out_of_ports: shortages.filter(|(_, packets)| *packets > 0).collect(),
-            exhausted_in: None,
+            exhausted_in: edge.trend.exhausted_in(pool.id, usage, edge.clock.elapsed()),
         })
     };
     snapshot.pools.iter().enumerate().filter_map(show).collect()

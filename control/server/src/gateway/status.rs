@@ -135,7 +135,8 @@ pub struct PoolStatus {
     pub subscribers: u64,
     /// Packets dropped for want of a port, by reason.
     pub out_of_ports: Vec<(String, u64)>,
-    /// Time until no block is free at the present rate; `None`: not foreseeable.
+    /// Time until no block is free, if blocks are leased on as in the last minute; zero: none is free;
+    /// `None`: the pool does not grow.
     pub exhausted_in: Option<Duration>,
 }
 
