@@ -45,8 +45,13 @@ pub fn remote(n: u64) -> Endpoint {
 /// Flow `n` from inside: [`PER_SUBSCRIBER`] flows a host, each from a port of its own.
 pub fn egress(n: u64) -> Flow {
     let (subscriber, k) = (n / PER_SUBSCRIBER, n % PER_SUBSCRIBER);
-    let source = Endpoint::new(host(subscriber), 20_000 + (k * 157 % 40_000) as u16);
+    let source = Endpoint::new(host(subscriber), source_port(k));
     Flow { source, destination: remote(n) }
+}
+
+/// Port of a host's `k`-th flow; no two of the first 40,000 are alike.
+pub const fn source_port(k: u64) -> u16 {
+    20_000 + (k * 157 % 40_000) as u16
 }
 
 /// Hosts that `flows` flows come from.

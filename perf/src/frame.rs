@@ -53,14 +53,14 @@ impl Packet {
 
 /// Sum of big-endian words, not folded.
 #[inline]
-fn sum(octets: &[u8]) -> u64 {
+pub(crate) fn sum(octets: &[u8]) -> u64 {
     let (words, rest) = octets.as_chunks::<2>();
     let all: u64 = words.iter().map(|w| u64::from(u16::from_be_bytes(*w))).sum();
     all + rest.first().map_or(0, |b| u64::from(*b) << 8)
 }
 
 #[inline]
-fn fold(mut sum: u64) -> u16 {
+pub(crate) fn fold(mut sum: u64) -> u16 {
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
@@ -71,7 +71,7 @@ fn pseudo(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, len: usize) -> 
     sum(&source.octets()) + sum(&destination.octets()) + u64::from(protocol) + len as u64
 }
 
-fn put(out: &mut [u8], at: usize, octets: &[u8]) {
+pub(crate) fn put(out: &mut [u8], at: usize, octets: &[u8]) {
     out[at..at + octets.len()].copy_from_slice(octets);
 }
 

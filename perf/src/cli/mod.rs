@@ -17,6 +17,7 @@ Examples:
   sluice-perf bench --load established --sessions 1m  cycles a packet at a million sessions
   sluice-perf bench --load established --nat snat --sessions 1048576 --json
   sluice-perf bench --all --json > perf/results/this-machine.json
+  sluice-perf flood --from ring --rate 1m             packets over a DPDK port, with latency and loss
   sluice-perf plot                                    pictures of what is recorded
 
 Run it as root: it reserves the hugepages it needs and gives them back at the end.";
@@ -35,6 +36,8 @@ enum Command {
     Floor(floor::Floor),
     /// The engine in process: cycles a packet of one load, or of all.
     Bench(bench::Bench),
+    /// A packet generator over any port: rate, latency, loss, the highest rate without loss.
+    Flood(flood::Flood),
     /// Pictures (SVG and PNG) from recorded results.
     Plot(plot::Plot),
 }
@@ -83,6 +86,10 @@ pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse();
     // However the program ends, borrowed hugepages go back.
     let told = ctrlc::set_handler(|| {
+        // A generator closes its devices first, and ends by itself.
+        if perf::flood::end() {
+            return;
+        }
         perf::pages::give_back();
         std::process::exit(130);
     });
@@ -92,6 +99,7 @@ pub(crate) fn run() -> ExitCode {
     let done = match cli.command {
         Command::Floor(floor) => floor.run(),
         Command::Bench(bench) => bench.run(),
+        Command::Flood(flood) => flood.run(),
         Command::Plot(plot) => plot.run(),
     };
     match done {
