@@ -15,11 +15,11 @@ from gateway import OBJECTS, Gateway
 
 
 @contextmanager
-def lab_with_gateway(objects=True, start=True, with_services=True, **options):
+def lab_with_gateway(objects=True, start=True, with_services=True, wires=net.Lab, **options):
     """(lab, gateway, checks) of a running lab; ends the script with its exit code."""
     checks, gw = Checks(), None
     try:
-        with net.Lab() as lab:
+        with wires() as lab:
             if with_services:
                 services(lab)
             gw = Gateway(lab, **options)
