@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
+use engine::Counters;
 use serde::{Deserialize, Serialize};
 
 use crate::arena::Arena;
@@ -45,6 +46,13 @@ impl Plan {
     pub fn new(load: &str, nat: Nat, sessions: u64) -> Self {
         let recipe = Recipe::new(nat, sessions);
         Plan { load: load.to_owned(), recipe, runs: 7, packets: 1 << 20, burst: 32, offload: false }
+    }
+
+    /// The same without policies and routes beside those needed; `None` where there are none.
+    fn bare(&self) -> Option<Plan> {
+        let mut bare = self.clone();
+        (bare.recipe.policies, bare.recipe.routes) = (0, 0);
+        (self.recipe.policies > 0 || self.recipe.routes > 0).then_some(bare)
     }
 }
 
@@ -90,6 +98,9 @@ pub struct Record {
     /// How much faster than by the clock time passed, where the load needs that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_factor: Option<f64>,
+    /// Cycles a packet without the policies and routes that `note` tells of, runs alternating.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bare_cycles: Option<Spread>,
 }
 
 /// Measures. `progress` hears what is being done, and how far it is, 0 to 1.
@@ -97,44 +108,102 @@ pub fn measure(plan: &Plan, mut progress: impl FnMut(&str, f64)) -> Result<Recor
     if plan.load == "expiring" {
         return expiring(plan, progress);
     }
-    let mut load = loads::by_name(&plan.load, plan.recipe)
-        .ok_or_else(|| anyhow!("no load {:?}: one of {}", plan.load, loads::NAMES.join(", ")))?;
-    let mut bed = Bed::new(plan, load.as_mut(), &mut progress)?;
-    let mut cycles = Vec::new();
-    let mut floors = Vec::new();
-    let (mut checked, mut interrupted, mut batches) = (0, 0, 0);
-    let before = bed.rig.counters();
-    let mut packets = 0;
+    let mut runs = Runs::open(plan, &mut progress)?;
+    // The same without what is loaded beside, run by run: of a machine that others use too, only
+    // that says what it costs.
+    let mut bare = match plan.bare() {
+        Some(bare) => Some(Runs::open(&bare, &mut progress)?),
+        None => None,
+    };
     for run in 0..=plan.runs {
         progress("measuring", run as f64 / (plan.runs + 1) as f64);
-        let ran = one_run(&mut bed.rig, load.as_mut(), plan.packets)?;
-        let f = bed.floor.run(plan.packets);
-        packets += ran.packets;
-        // The first run only warms up.
-        if run > 0 {
-            cycles.push(ran.cycles);
-            floors.push(f);
-            checked += ran.checked;
-            (interrupted, batches) = (interrupted + ran.interrupted, batches + ran.batches);
+        runs.run()?;
+        if let Some(bare) = &mut bare {
+            bare.run()?;
         }
     }
-    load.verdict(packets, &before, &bed.rig.counters()).map_err(|e| anyhow!("{}: {e}", plan.load))?;
-    let lost = bed.rig.conservation_error();
-    if lost != 0 {
-        return Err(anyhow!("{}: {lost} packets came in and did not end", plan.load));
-    }
-    let mut record = bed.record(plan, &cycles, &floors, checked);
-    record.interrupted = interrupted as f64 / f64::from(batches.max(1));
-    let a_packet = load.ticks_a_packet();
-    if a_packet > 0.0 {
-        // A tick is 100 ms.
-        record.clock_factor = Some((a_packet * record.packets_per_second as f64 / 10.0).round());
-    }
-    if load.packets_a_unit() > 1 {
-        let n = load.packets_a_unit() as f64;
-        record.cycles_per_unit = Some(Spread::of(&cycles.iter().map(|c| c * n).collect::<Vec<_>>()));
+    let mut record = runs.record()?;
+    if let Some(bare) = bare {
+        record.bare_cycles = Some(bare.record()?.cycles_per_packet);
     }
     Ok(record)
+}
+
+/// A load that is measured run by run, so that others' runs can come in between.
+pub struct Runs {
+    plan: Plan,
+    load: Box<dyn Load>,
+    bed: Bed,
+    before: Counters,
+    warm: bool,
+    packets: u64,
+    cycles: Vec<f64>,
+    floors: Vec<f64>,
+    checked: u64,
+    interrupted: u32,
+    batches: u32,
+}
+
+impl Runs {
+    /// Opens the load's sessions.
+    pub fn open(plan: &Plan, mut progress: impl FnMut(&str, f64)) -> Result<Self> {
+        let mut load = loads::by_name(&plan.load, plan.recipe)
+            .ok_or_else(|| anyhow!("no load {:?}: one of {}", plan.load, loads::NAMES.join(", ")))?;
+        let bed = Bed::new(plan, load.as_mut(), &mut progress)?;
+        let before = bed.rig.counters();
+        Ok(Runs {
+            plan: plan.clone(),
+            load,
+            bed,
+            before,
+            warm: false,
+            packets: 0,
+            cycles: Vec::new(),
+            floors: Vec::new(),
+            checked: 0,
+            interrupted: 0,
+            batches: 0,
+        })
+    }
+
+    /// One run, and the floor's. The first only warms up, and does not count.
+    pub fn run(&mut self) -> Result<()> {
+        let ran = one_run(&mut self.bed.rig, self.load.as_mut(), self.plan.packets)?;
+        let floor = self.bed.floor.run(self.plan.packets);
+        self.packets += ran.packets;
+        if std::mem::replace(&mut self.warm, true) {
+            self.cycles.push(ran.cycles);
+            self.floors.push(floor);
+            self.checked += ran.checked;
+            self.interrupted += ran.interrupted;
+            self.batches += ran.batches;
+        }
+        Ok(())
+    }
+
+    /// What the runs gave. An error if a packet was lost or counted wrong in any.
+    pub fn record(&self) -> Result<Record> {
+        let (plan, load) = (&self.plan, &self.load);
+        load.verdict(self.packets, &self.before, &self.bed.rig.counters())
+            .map_err(|e| anyhow!("{}: {e}", plan.load))?;
+        let lost = self.bed.rig.conservation_error();
+        if lost != 0 {
+            return Err(anyhow!("{}: {lost} packets came in and did not end", plan.load));
+        }
+        let mut record = self.bed.record(plan, &self.cycles, &self.floors, self.checked);
+        record.interrupted = f64::from(self.interrupted) / f64::from(self.batches.max(1));
+        let a_packet = load.ticks_a_packet();
+        if a_packet > 0.0 {
+            // A tick is 100 ms.
+            record.clock_factor = Some((a_packet * record.packets_per_second as f64 / 10.0).round());
+        }
+        if load.packets_a_unit() > 1 {
+            let n = load.packets_a_unit() as f64;
+            let units: Vec<_> = self.cycles.iter().map(|c| c * n).collect();
+            record.cycles_per_unit = Some(Spread::of(&units));
+        }
+        Ok(record)
+    }
 }
 
 /// A gateway with its sessions open, and the floor's table.
@@ -218,6 +287,7 @@ impl Bed {
             note: notes.join("; "),
             cycles_per_unit: None,
             clock_factor: None,
+            bare_cycles: None,
         }
     }
 }

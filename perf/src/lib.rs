@@ -19,6 +19,8 @@ pub mod world;
 #[cfg(feature = "machine")]
 pub mod bench;
 #[cfg(feature = "machine")]
+pub mod compare;
+#[cfg(feature = "machine")]
 pub mod flood;
 #[cfg(feature = "machine")]
 pub mod floor;

@@ -170,6 +170,10 @@ fn print(r: &Record) {
     if let Some(unit) = r.cycles_per_unit {
         println!("{:12} {unit} cycles a connection", "");
     }
+    if let Some(bare) = r.bare_cycles {
+        let more = (r.cycles_per_packet.median / bare.median.max(0.1) - 1.0) * 100.0;
+        println!("{:12} {bare} cycles without them in the same run: {more:+.1} %", "");
+    }
     if let Some(factor) = r.clock_factor {
         println!("{:12} time passed {factor} times as fast as the clock", "");
     }

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod bench;
+mod compare;
 mod flood;
 mod floor;
 mod plot;
@@ -17,6 +18,7 @@ Examples:
   sluice-perf bench --load established --sessions 1m  cycles a packet at a million sessions
   sluice-perf bench --load established --nat snat --sessions 1048576 --json
   sluice-perf bench --all --json > perf/results/this-machine.json
+  sluice-perf compare                                 ours beside nftables, testpmd and VPP, in turn
   sluice-perf flood --from ring --rate 1m             packets over a DPDK port, with latency and loss
   sluice-perf plot                                    pictures of what is recorded
 
@@ -36,6 +38,8 @@ enum Command {
     Floor(floor::Floor),
     /// The engine in process: cycles a packet of one load, or of all.
     Bench(bench::Bench),
+    /// Ours and its peers on one CPU in turn, with ratios: nftables, testpmd, VPP.
+    Compare(compare::Compare),
     /// A packet generator over any port: rate, latency, loss, the highest rate without loss.
     Flood(flood::Flood),
     /// Pictures (SVG and PNG) from recorded results.
@@ -51,10 +55,12 @@ struct Place {
 }
 
 impl Place {
-    fn pin(&self) -> anyhow::Result<()> {
+    /// Pins the calling thread; gives the CPU.
+    fn pin(&self) -> anyhow::Result<usize> {
         let allowed = dpdk::allowed_cpus();
         let cpu = self.cpu.or(allowed.last().copied()).unwrap_or(0);
-        dpdk::pin(dpdk::Cpu(cpu)).map_err(|e| anyhow::anyhow!("{e}: {}", e.remedy()))
+        dpdk::pin(dpdk::Cpu(cpu)).map_err(|e| anyhow::anyhow!("{e}: {}", e.remedy()))?;
+        Ok(cpu)
     }
 }
 
@@ -90,6 +96,7 @@ pub(crate) fn run() -> ExitCode {
         if perf::flood::end() {
             return;
         }
+        perf::compare::undo_all();
         perf::pages::give_back();
         std::process::exit(130);
     });
@@ -99,6 +106,7 @@ pub(crate) fn run() -> ExitCode {
     let done = match cli.command {
         Command::Floor(floor) => floor.run(),
         Command::Bench(bench) => bench.run(),
+        Command::Compare(compare) => compare.run(),
         Command::Flood(flood) => flood.run(),
         Command::Plot(plot) => plot.run(),
     };
