@@ -256,7 +256,7 @@ impl Generator {
             }
             if stopped.is_none() {
                 while burst.len() < BURST && next < planned && schedule.due(next) <= now {
-                    let (flow, template) = traffic.next();
+                    let (flow, template) = traffic.pick();
                     // None left: the device has them all, and will give some back.
                     let Some(mut packet) = pool.alloc() else { break };
                     let marker =

@@ -167,7 +167,7 @@ impl Traffic {
 
     /// The next packet's flow and form.
     #[inline]
-    pub fn next(&mut self) -> (u64, &Template) {
+    pub fn pick(&mut self) -> (u64, &Template) {
         let flow = match self.order {
             Order::Drawn(_) => self.draw.flow(self.ends.flows),
             Order::InTurn => {
@@ -240,7 +240,7 @@ mod tests {
             Traffic::new(ends("10.1.0.0/16", 256, 1000), Order::InTurn, Size::Fixed(64), &link, 1);
         for round in 0..3 {
             for n in 0..1000 {
-                assert_eq!(traffic.next().0, n, "round {round}");
+                assert_eq!(traffic.pick().0, n, "round {round}");
             }
         }
     }
@@ -250,7 +250,7 @@ mod tests {
         let link = Link { source: MacAddr::ZERO, destination: MacAddr::ZERO };
         let order = Order::Drawn(Flows::Zipf);
         let mut traffic = Traffic::new(ends("10.1.0.0/16", 256, 1000), order, Size::Imix, &link, 1);
-        let lengths: Vec<usize> = (0..120_000).map(|_| traffic.next().1.len()).collect();
+        let lengths: Vec<usize> = (0..120_000).map(|_| traffic.pick().1.len()).collect();
         for (len, wanted) in [(60, 70_000.0), (590, 40_000.0), (1514, 10_000.0)] {
             let got = lengths.iter().filter(|l| **l == len).count() as f64;
             assert!((got - wanted).abs() < 1000.0, "{len}: {got}");
