@@ -52,11 +52,45 @@ impl<B: Buffers> Io<B::Packet> for Nic<B> {
     fn announce(&mut self, _: Neighbour) {}
 }
 
+/// What a device has received: bursts, as the daemon takes them from it.
+struct Waiting<P> {
+    bursts: Vec<Vec<P>>,
+    packets: usize,
+    /// The next burst.
+    next: usize,
+}
+
+impl<P> Waiting<P> {
+    fn new() -> Self {
+        Waiting { bursts: Vec::new(), packets: 0, next: 0 }
+    }
+
+    fn push(&mut self, packet: P, burst: usize) {
+        let at = self.packets / burst;
+        if self.bursts.len() <= at {
+            self.bursts.push(Vec::with_capacity(burst));
+        }
+        if let Some(last) = self.bursts.get_mut(at) {
+            last.push(packet);
+            self.packets += 1;
+        }
+    }
+
+    /// The next burst, if there is one.
+    #[inline]
+    fn next(&mut self) -> Option<&mut Vec<P>> {
+        let burst = self.bursts.get_mut(self.next).filter(|burst| !burst.is_empty())?;
+        self.next += 1;
+        Some(burst)
+    }
+}
+
 /// One worker between two devices.
 pub struct Rig<B: Buffers> {
     worker: Worker<B::Packet>,
     nic: Nic<B>,
-    pending: [Vec<B::Packet>; 2],
+    /// By device.
+    pending: [Waiting<B::Packet>; 2],
     burst: usize,
     batch: usize,
     offload: bool,
@@ -77,7 +111,7 @@ impl<B: Buffers> Rig<B> {
         for neighbour in world::neighbours() {
             worker.hear(neighbour, &mut nic);
         }
-        let pending = [Vec::with_capacity(BUFFERS), Vec::with_capacity(BUFFERS)];
+        let pending = [Waiting::new(), Waiting::new()];
         let (batch, burst) = (BUFFERS - 64, BURST);
         Rig {
             worker,
@@ -134,7 +168,7 @@ impl<B: Buffers> Rig<B> {
             packet.set_len(written.len);
             B::verified(&mut packet, self.offload);
             if let Some(pending) = self.pending.get_mut(usize::from(written.device)) {
-                pending.push(packet);
+                pending.push(packet, self.burst);
             }
             n += 1;
         }
@@ -145,21 +179,21 @@ impl<B: Buffers> Rig<B> {
     /// Carries what was written through the worker: the timed part.
     #[inline]
     pub fn run(&mut self) {
-        let Rig { worker, nic, pending: [inside, outside], burst, .. } = self;
-        let (mut inside, mut outside) = (inside.drain(..), outside.drain(..));
+        let Rig { worker, nic, pending: [inside, outside], .. } = self;
         // The batch's time passes evenly over its bursts.
         let (from, to) = (self.now.0, self.ticks as u32);
-        let all = inside.len() + outside.len();
-        while inside.len() + outside.len() > 0 {
-            if inside.len() > 0 {
-                worker.receive(world::INSIDE, inside.by_ref().take(*burst), nic);
+        let (all, mut done) = (inside.packets + outside.packets, 0);
+        while done < all {
+            if let Some(burst) = inside.next() {
+                done += burst.len();
+                worker.receive_burst(world::INSIDE, burst, nic);
             }
-            if outside.len() > 0 {
-                worker.receive(world::OUTSIDE, outside.by_ref().take(*burst), nic);
+            if let Some(burst) = outside.next() {
+                done += burst.len();
+                worker.receive_burst(world::OUTSIDE, burst, nic);
             }
             self.bursts = self.bursts.wrapping_add(1);
             if self.due || self.bursts.is_multiple_of(LOOK) {
-                let done = all - inside.len() - outside.len();
                 self.now =
                     Tick(from + (u64::from(to.saturating_sub(from)) * done as u64 / all as u64) as u32);
                 let sent = nic.sent.len();
@@ -171,6 +205,9 @@ impl<B: Buffers> Rig<B> {
                     }
                 }
             }
+        }
+        for waiting in [inside, outside] {
+            (waiting.packets, waiting.next) = (0, 0);
         }
     }
 

@@ -96,7 +96,7 @@ impl Station {
         let Some((device, queue)) = self.queues.get_mut(at) else { return 0 };
         let n = queue.receive(burst);
         if n > 0 {
-            self.worker.receive(*device, burst.drain(), &mut self.io);
+            self.worker.receive_burst(*device, burst, &mut self.io);
         }
         n
     }

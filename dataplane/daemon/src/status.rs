@@ -1,13 +1,18 @@
 //! Ports, pools, backends and VIPs as the API shows them.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use engine::{BackendOf, VipPort};
 use hoststack::TargetKey;
 use lb::Standing;
+use model::PortRange;
 use server::{BackendLife, BackendStatus, PoolStatus, PortStatus, VipStatus};
 use snapshot::{BalancedService, Snapshot};
 
+use crate::desk::Worker;
 use crate::devices::Device;
 use crate::gateway::Edge;
 use crate::host::service_key;
@@ -42,12 +47,12 @@ pub(crate) fn ports(snapshot: &Snapshot, devices: &[Device]) -> Vec<PortStatus> 
 /// Every pool.
 pub(crate) fn pools(edge: &Edge, snapshot: &Snapshot) -> Vec<PoolStatus> {
     let ids: Vec<_> = snapshot.pools.iter().map(|pool| pool.id).collect();
-    let asked = std::sync::Arc::new(ids);
+    let asked = Arc::new(ids);
     let by_worker = edge.each(move |worker| {
         let nat = worker.nat();
         asked.iter().map(|id| nat.pool_usage(*id)).collect::<Vec<_>>()
     });
-    let show = |(number, pool): (usize, &std::sync::Arc<nat::Pool>)| {
+    let show = |(number, pool): (usize, &Arc<nat::Pool>)| {
         let (origin, name) = snapshot.pool_name(policy::PoolNumber(number as u32))?;
         let usage = pool.usage();
         let of = |f: fn(&nat::PoolUsage) -> u64| {
@@ -77,22 +82,52 @@ pub(crate) fn pools(edge: &Edge, snapshot: &Snapshot) -> Vec<PoolStatus> {
     snapshot.pools.iter().enumerate().filter_map(show).collect()
 }
 
-/// Live sessions of each backend over all workers, by number.
-fn backend_sessions(edge: &Edge, snapshot: &Snapshot) -> HashMap<u32, u64> {
-    let backends = snapshot.services().iter().flat_map(|s| s.service.backends());
-    let ids = std::sync::Arc::new(backends.map(|b| b.id.0).collect::<Vec<_>>());
-    let asked = std::sync::Arc::clone(&ids);
-    let by_worker = edge.each(move |worker| {
-        let nat = worker.nat();
-        asked.iter().map(|id| nat.backend_sessions(nat::BackendId(*id))).collect::<Vec<_>>()
-    });
+/// What `count` says of each of `asked`, summed over the workers.
+fn sums<K: Copy + Eq + Hash + Send + Sync + 'static, const N: usize>(
+    edge: &Edge,
+    asked: Vec<K>,
+    count: impl Fn(&Worker, &K) -> [u64; N] + Clone + Send + 'static,
+) -> HashMap<K, [u64; N]> {
+    let asked = Arc::new(asked);
+    let keys = Arc::clone(&asked);
+    let by_worker = edge.each(move |worker| keys.iter().map(|key| count(worker, key)).collect::<Vec<_>>());
     let mut sums = HashMap::new();
     for counts in by_worker {
-        for (id, n) in ids.iter().zip(counts) {
-            *sums.entry(*id).or_insert(0) += u64::from(n);
+        for (key, counts) in asked.iter().zip(counts) {
+            let sum = sums.entry(*key).or_insert([0; N]);
+            sum.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
         }
     }
     sums
+}
+
+fn backend_of(service: &BalancedService, backend: &lb::Backend) -> BackendOf {
+    BackendOf { service: service.id(), id: backend.id, address: backend.address, port: backend.port }
+}
+
+/// Live and ever opened sessions of each backend over all workers.
+fn backend_sessions(edge: &Edge, snapshot: &Snapshot) -> HashMap<BackendOf, [u64; 2]> {
+    let of = |s: &'_ Arc<BalancedService>| {
+        s.service.backends().iter().map(|b| backend_of(s, b)).collect::<Vec<_>>()
+    };
+    let asked = snapshot.services().iter().flat_map(of).collect();
+    sums(edge, asked, |worker, backend| {
+        let live = worker.nat().backend_sessions(nat::BackendId(backend.id.0));
+        [u64::from(live), worker.opened().to_backend(backend)]
+    })
+}
+
+/// Every service port of every VIP.
+fn vip_ports(service: &BalancedService) -> Vec<(VipPort, PortRange)> {
+    let mut found = Vec::new();
+    for vip in &service.written().vips {
+        let IpAddr::V4(address) = *vip else { continue };
+        for port in &service.written().ports {
+            let (protocol, first) = (port.protocol, port.ports.first);
+            found.push((VipPort { service: service.id(), address, protocol, first }, port.ports));
+        }
+    }
+    found
 }
 
 /// Every backend of every service.
@@ -108,6 +143,7 @@ pub(crate) fn backends(edge: &Edge, snapshot: &Snapshot) -> Vec<BackendStatus> {
                 port: at.port,
             };
             let problem = edge.findings.of(&target).filter(|_| !backend.healthy);
+            let [live, opened] = sessions.get(&backend_of(service, backend)).copied().unwrap_or_default();
             shown.push(BackendStatus {
                 origin: service.origin.clone(),
                 load_balancer: service.name.clone(),
@@ -121,8 +157,8 @@ pub(crate) fn backends(edge: &Edge, snapshot: &Snapshot) -> Vec<BackendStatus> {
                 },
                 weight: backend.weight,
                 healthy: service.health_check().map(|_| backend.healthy),
-                sessions: sessions.get(&backend.id.0).copied().unwrap_or(0),
-                sessions_opened: 0,
+                sessions: live,
+                sessions_opened: opened,
                 problem: problem.map_or_else(String::new, |found| found.to_string()),
             });
         }
@@ -139,30 +175,31 @@ fn target_port(service: &BalancedService) -> Option<u16> {
 /// Every service address and port.
 pub(crate) fn vips(edge: &Edge, snapshot: &Snapshot) -> Vec<VipStatus> {
     let sessions = backend_sessions(edge, snapshot);
+    let asked = snapshot.services().iter().flat_map(|s| vip_ports(s)).map(|(vip, _)| vip).collect();
+    let opened = sums(edge, asked, |worker, vip| [worker.opened().by_vip(vip)]);
     let mut shown = Vec::new();
     for service in snapshot.services() {
         let backends = service.service.backends();
-        let live: u64 = backends.iter().filter_map(|b| sessions.get(&b.id.0)).sum();
+        let live = backends.iter().filter_map(|b| sessions.get(&backend_of(service, b)));
+        let live: u64 = live.map(|[live, _]| live).sum();
         let members = service.service.members().len();
         let healthy = backends.iter().filter(|b| b.healthy).count();
         let threshold = usize::from(service.written().panic_threshold);
         let panic = service.health_check().is_some()
             && healthy < backends.len()
             && healthy * 100 < threshold * backends.len();
-        for address in &service.written().vips {
-            for port in &service.written().ports {
-                shown.push(VipStatus {
-                    origin: service.origin.clone(),
-                    load_balancer: service.name.clone(),
-                    address: *address,
-                    protocol: port.protocol,
-                    ports: port.ports,
-                    backends: members as u32,
-                    sessions: live,
-                    sessions_opened: 0,
-                    panic,
-                });
-            }
+        for (vip, ports) in vip_ports(service) {
+            shown.push(VipStatus {
+                origin: service.origin.clone(),
+                load_balancer: service.name.clone(),
+                address: IpAddr::V4(vip.address),
+                protocol: vip.protocol,
+                ports,
+                backends: members as u32,
+                sessions: live,
+                sessions_opened: opened.get(&vip).map_or(0, |[opened]| *opened),
+                panic,
+            });
         }
     }
     shown

@@ -6,6 +6,8 @@ use std::{fmt, slice};
 
 use dpdk_sys::{self as sys, rte_mbuf};
 
+use wire::Lane;
+
 use crate::mbuf::Mbuf;
 
 /// A row of packets. What is left in it when it is dropped goes back to the pools.
@@ -144,6 +146,18 @@ impl MoveFront for [MaybeUninit<Mbuf>; Burst::SIZE] {
         let base = self.as_mut_ptr();
         // SAFETY: both ranges lie in the array; `MaybeUninit` may be moved bitwise.
         unsafe { std::ptr::copy(base.add(range.start), base, range.len()) };
+    }
+}
+
+impl Lane<Mbuf> for Burst {
+    #[inline]
+    fn frames(&mut self) -> &mut [Mbuf] {
+        self.as_mut_slice()
+    }
+
+    #[inline]
+    fn take_all(&mut self) -> impl Iterator<Item = Mbuf> {
+        self.drain()
     }
 }
 

@@ -1,17 +1,18 @@
 //! Flows to a VIP: at the worker that owns the client's endpoint.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use lb::Flow;
 use model::OnDeny;
 use nat::{BackendId, Direction, Hit, Notes, OpenBalanced, Pool, Side, SourceNat, Space, TcpPhase, VipId};
-use snapshot::Snapshot;
+use snapshot::{BalancedService, Snapshot};
 use wire::{Endpoint, PacketBuf, Protocol, Tuple, toeplitz};
 
 use crate::egress::{opener, refusal, tcp_flags};
 use crate::io::Io;
 use crate::judge::{Judgement, Leave, judge};
+use crate::opened::{BackendOf, VipPort};
 use crate::reason::DropReason;
 use crate::worker::{Transit, Worker};
 
@@ -135,10 +136,23 @@ impl<B: PacketBuf> Worker<B> {
             timeouts: &self.timeouts,
             notes: Notes { judged: self.judged, policy, next_hop: [0; 2] },
         };
-        self.nat.open_balanced(&open, self.now, random).map(Hit::original).map_err(|e| {
-            let reason = refusal(e);
-            silent(reason)
-        })
+        let opened = self.nat.open_balanced(&open, self.now, random).map_err(|e| silent(refusal(e)))?;
+        self.count_opened(service, chosen, &key);
+        Ok(Hit::original(opened))
+    }
+
+    /// A session to `backend` began with a packet to this service.
+    fn count_opened(&mut self, service: &BalancedService, backend: &lb::Backend, key: &Tuple) {
+        let Some(port) = service.port_at(key.protocol, key.destination.port) else { return };
+        let id = service.id();
+        let of = BackendOf { service: id, id: backend.id, address: backend.address, port: backend.port };
+        let (address, protocol, first) = (key.destination.address, port.protocol, port.ports.first);
+        let vip = VipPort { service: id, address, protocol, first };
+        let written = service.written();
+        self.opened.count(of, vip, |it| {
+            written.vips.contains(&IpAddr::V4(it.address))
+                && written.ports.iter().any(|p| (p.protocol, p.ports.first) == (it.protocol, it.first))
+        });
     }
 
     /// No backend: a TCP client hears RST, any other ICMP 3/3.

@@ -4,51 +4,66 @@
 //! record that it names; by the time a packet is carried out, both are near. A packet that is
 //! anything but plain UDP or TCP of a flow whose way is noted ([`Nat::express`](nat::Nat::express))
 //! goes the long way, in its turn: order within a flow holds, and both ways do the same to a packet.
+//!
+//! Each stage is a function of its own, so that what it keeps in registers stays there.
 
-use nat::{KeyHash, Nat, PlainKey};
+use std::slice;
+
+use nat::{KeyHash, Nat, PlainKey, Tick};
 use snapshot::{Port, Snapshot};
 use wire::checksum::Delta;
-use wire::{Checksum, MacAddr, PacketBuf, Protocol, TcpFlags, TcpSummary};
+use wire::{Checksum, Lane, MacAddr, PacketBuf, Protocol, TcpFlags, TcpSummary};
 
 use crate::forward::Hop;
 use crate::io::Io;
 use crate::neighbours::NextHopId;
 use crate::worker::Worker;
 
-/// Packets that go through a stage together.
-pub(crate) const LANE: usize = 32;
+/// Packets that go through a stage together; what a burst has beyond goes the long way.
+pub(crate) const LANE: usize = 64;
 /// Octets of Ethernet, IPv4 and UDP header, or of as much of TCP's.
 const HEAD: usize = 42;
-/// What one less in the TTL changes in the header's checksum.
-const TTL_FELL: Delta = Delta(!0x0100);
+/// What one less in the TTL changes in the header's checksum, in network order.
+const TTL_FELL: u16 = (!0x0100_u16).to_be();
 
-/// A plain packet: its key and its place in the index.
+/// What kind of packet a glance saw.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sight {
+    /// One for the long way.
+    Odd,
+    /// UDP, and nothing behind it.
+    Udp,
+    /// Any other that may go the short way.
+    Late,
+}
+
+/// A packet that was read: its place in the index.
 #[derive(Clone, Copy)]
-struct Glance {
-    key: PlainKey,
+pub(crate) struct Glance {
     hash: KeyHash,
     likely: u32,
-    /// Octets of IPv4 packet; 0: it is no plain packet.
+    /// Octets of IPv4 packet, which end the frame.
     total: u16,
-    tcp: bool,
+    sight: Sight,
 }
 
 impl Glance {
-    const NONE: Glance =
-        Glance { key: PlainKey::new(0, 0, 0), hash: KeyHash::NONE, likely: 0, total: 0, tcp: false };
+    const ODD: Glance = Glance { hash: KeyHash::NONE, likely: 0, total: 0, sight: Sight::Odd };
 }
 
-/// Folds a sum below 2^33.
-#[inline]
-const fn fold(sum: u64) -> u16 {
-    let s = (sum >> 16) + (sum & 0xffff);
-    ((s >> 16) + (s & 0xffff)) as u16
+/// Glances of a lane, which a worker keeps so that none is made for each.
+pub(crate) struct Glances([Glance; LANE]);
+
+impl Glances {
+    pub(crate) fn new() -> Box<Self> {
+        Box::new(Glances([Glance::ODD; LANE]))
+    }
 }
 
-/// A checksum after two changes; `Delta::and` and `Delta::apply` in one.
+/// Folds a sum: the upper half of it and of itself turned round, with what the lower one carries.
 #[inline]
-fn changed(checksum: [u8; 2], one: Delta, two: Delta) -> u16 {
-    !fold(u64::from(!u16::from_be_bytes(checksum)) + u64::from(one.0) + u64::from(two.0))
+const fn fold(sum: u32) -> u16 {
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
 #[inline]
@@ -56,61 +71,160 @@ fn word<const N: usize>(head: &[u8; HEAD], at: usize) -> [u8; N] {
     head.get(at..).and_then(|h| h.first_chunk::<N>()).copied().unwrap_or([0; N])
 }
 
-/// Reads a frame; `None` unless it is an untagged frame to `port` with a whole UDP or TCP packet without IPv4 options that
-/// may pass: every check of the long way on it alone, and for TCP flags that are nothing but ACK.
+/// The part of `word` that `mask` shows, both as they stand in a frame.
 #[inline]
-fn glance<B: PacketBuf>(buf: &B, mac: MacAddr) -> Option<(PlainKey, u16, bool)> {
+const fn shown(word: [u8; 4], mask: [u8; 4]) -> u32 {
+    u32::from_ne_bytes(word) & u32::from_ne_bytes(mask)
+}
+
+/// Is the checksum of an IPv4 header without options right? The sum of its 16-bit words is a multiple
+/// of 0xffff then (RFC 1071), and so is that of its 32-bit words, in whatever order of octets.
+#[inline]
+fn is_valid(head: &[u8; HEAD]) -> bool {
+    let quarter = |at| u64::from(u32::from_ne_bytes(word(head, at)));
+    (quarter(14) + quarter(18) + quarter(22) + quarter(26) + quarter(30)).is_multiple_of(0xffff)
+}
+
+#[inline]
+fn key(head: &[u8; HEAD]) -> PlainKey {
+    PlainKey::new(u64::from_be_bytes(word(head, 26)), u32::from_be_bytes(word(head, 34)), head[23])
+}
+
+/// Ethernet addresses are compared as whole words.
+const MAC: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);
+
+/// Reads a frame; `None` unless it is an untagged frame to `mac` (as its first octets load) with a
+/// whole UDP or TCP packet without IPv4 options that may pass: every check of the long way on it
+/// alone, and for TCP flags that are nothing but ACK. Gives its key, octets of IPv4 packet, and which kind it is.
+#[inline(always)]
+fn glance<B: PacketBuf>(buf: &B, mac: u64) -> Option<(PlainKey, u16, Sight)> {
     let frame = buf.bytes();
     let head = frame.first_chunk::<HEAD>()?;
     let total = u16::from_be_bytes(word(head, 16));
-    let fragment = u16::from_be_bytes(word(head, 20));
-    let [ttl, protocol] = word(head, 22);
-    let udp = protocol == Protocol::UDP.0;
-    let shape = u32::from_be_bytes([head[12], head[13], head[14], 0]);
-    if word::<6>(head, 0) != mac.0
-        || shape != 0x0800_4500
-        || fragment & 0x3fff != 0
-        || ttl <= 1
+    if u64::from_ne_bytes(word(head, 0)) & MAC != mac
+        || shown(word(head, 12), [0xff, 0xff, 0xff, 0]) != u32::from_ne_bytes([8, 0, 0x45, 0])
+        || shown(word(head, 20), [0x3f, 0xff, 0, 0]) != 0
+        || head[22] <= 1
         || usize::from(total) + 14 > frame.len()
     {
         return None;
     }
     match buf.offload().ip {
         Checksum::Good => {}
-        Checksum::Bad => return None,
-        Checksum::Unknown => {
-            // The sum does not depend on the order of octets (RFC 1071 §2): no swaps.
-            let [a, b] = [u64::from_ne_bytes(word(head, 14)), u64::from_ne_bytes(word(head, 22))];
-            let c = u64::from(u32::from_ne_bytes(word(head, 30)));
-            let halves = |x: u64| (x >> 32) + (x & 0xffff_ffff);
-            if fold(halves(halves(a) + halves(b) + c)) != 0xffff {
-                return None;
-            }
-        }
+        Checksum::Unknown if is_valid(head) => {}
+        Checksum::Unknown | Checksum::Bad => return None,
     }
-    if udp {
-        let length = u16::from_be_bytes(word(head, 38));
-        if length < 8 || length > total.wrapping_sub(20) || total < 28 {
+    let sight = if head[23] == Protocol::UDP.0 {
+        let length = i32::from(u16::from_be_bytes(word(head, 38)));
+        if length < 8 || length > i32::from(total) - 20 {
             return None;
         }
+        if usize::from(total) + 14 == frame.len() { Sight::Udp } else { Sight::Late }
+    } else if is_plain_tcp(frame, total) {
+        Sight::Late
     } else {
-        let rest = frame.get(34..)?.first_chunk::<20>()?;
-        let header = u16::from(rest[12] >> 4) * 4;
-        let flags = TcpFlags(rest[13]);
-        if protocol != Protocol::TCP.0
-            || header < 20
-            || header + 20 > total
-            || flags.syn()
-            || flags.fin()
-            || flags.rst()
-            || !flags.ack()
-        {
-            return None;
-        }
+        return None;
+    };
+    Some((key(head), total, sight))
+}
+
+/// Is it TCP with nothing that changes its state but an ACK?
+#[inline]
+fn is_plain_tcp(frame: &[u8], total: u16) -> bool {
+    let Some(rest) = frame.get(34..).and_then(|f| f.first_chunk::<20>()) else { return false };
+    let header = u16::from(rest[12] >> 4) * 4;
+    let flags = TcpFlags(rest[13]);
+    let plain = flags.ack() && !flags.syn() && !flags.fin() && !flags.rst();
+    frame.get(23) == Some(&Protocol::TCP.0) && header >= 20 && header + 20 <= total && plain
+}
+
+/// First stage: reads frames and asks for their lines of the index.
+#[inline(never)]
+fn read_lane<B: PacketBuf>(glances: &mut Glances, nat: &Nat, mac: MacAddr, lane: &[B]) {
+    let [a, b, c, d, e, f] = mac.0;
+    let mac = u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]);
+    for (slot, buf) in glances.0.iter_mut().zip(lane) {
+        let Some((key, total, sight)) = glance(buf, mac) else {
+            (slot.sight, slot.likely) = (Sight::Odd, 0);
+            continue;
+        };
+        (slot.hash, slot.total, slot.sight) = (nat.prefetch_plain(&key), total, sight);
     }
-    let addresses = u64::from_be_bytes(word(head, 26));
-    let ports = u32::from_be_bytes(word(head, 34));
-    Some((PlainKey::new(addresses, ports, protocol), total, !udp))
+}
+
+/// Second stage: asks for records.
+#[inline(never)]
+fn near_lane(glances: &mut Glances, nat: &Nat, packets: usize) {
+    let glances = glances.0.get_mut(..packets).unwrap_or_default();
+    for glance in glances.iter_mut().filter(|g| g.sight != Sight::Odd) {
+        glance.likely = nat.prefetch_likely(glance.hash);
+    }
+    // Those that are not at home: by now the other bucket is near.
+    for glance in glances.iter_mut().filter(|g| g.likely == Nat::NOT_NEAR) {
+        glance.likely = nat.prefetch_away(glance.hash);
+    }
+}
+
+/// What the third stage asks of the worker.
+struct Terms<'a> {
+    nat: &'a mut Nat,
+    ways: &'a [Way],
+    port: u8,
+    judged: u32,
+    now: Tick,
+}
+
+/// Third stage: carries UDP out the short way up to the first packet, which it gives back untouched,
+/// that must go another. `full` counts what a device did not take.
+#[inline(never)]
+fn pass_on<B: PacketBuf, I: Io<B>>(
+    terms: Terms<'_>,
+    glances: &mut slice::Iter<'_, Glance>,
+    frames: &mut impl Iterator<Item = B>,
+    full: &mut u64,
+    io: &mut I,
+) -> Option<(Glance, B)> {
+    let Terms { nat, ways, port, judged, now } = terms;
+    let mut rest = glances.as_slice().iter();
+    let left = loop {
+        let Some(mut buf) = frames.next() else { break None };
+        let Some(glance) = rest.next() else { break Some((Glance::ODD, buf)) };
+        if glance.sight != Sight::Udp {
+            break Some((*glance, buf));
+        }
+        let Some(head) = buf.bytes_mut().first_chunk_mut::<HEAD>() else { break Some((*glance, buf)) };
+        let way = |word| Way::of(ways, word, glance.total);
+        let noted = nat.express::<true, _>(glance.likely, &key(head), port, judged, glance.total, now, way);
+        let Some((express, way)) = noted else { break Some((*glance, buf)) };
+        head[..12].copy_from_slice(&way.macs);
+        translate(head, &express);
+        // No checksum stays none, and one that comes out as 0 is written 0xffff (RFC 768).
+        let old = u16::from_ne_bytes([head[40], head[41]]);
+        if old != 0 {
+            let new = match !fold(u32::from(!old) + u32::from(express.transport)) {
+                0 => 0xffff,
+                c => c,
+            };
+            head[40..42].copy_from_slice(&new.to_ne_bytes());
+        }
+        if let Err(buf) = io.transmit(way.device, buf) {
+            *full += 1;
+            drop(buf);
+        }
+    };
+    *glances = rest;
+    left
+}
+
+/// TTL, IPv4 checksum, addresses and ports.
+#[inline(always)]
+fn translate(head: &mut [u8; HEAD], express: &nat::Express) {
+    head[22] = head[22].wrapping_sub(1);
+    let old = u16::from_ne_bytes([head[24], head[25]]);
+    let sum = u32::from(!old) + u32::from(express.header) + u32::from(TTL_FELL);
+    head[24..26].copy_from_slice(&(!fold(sum)).to_ne_bytes());
+    head[26..34].copy_from_slice(&express.addresses.to_be_bytes());
+    head[34..38].copy_from_slice(&express.ports.to_be_bytes());
 }
 
 /// The parts of a plain TCP header that its state follows.
@@ -141,73 +255,111 @@ pub(crate) struct Way {
 
 impl Way {
     const UNKNOWN: Way = Way { macs: [0; 12], mtu: 0, device: 0 };
+
+    /// The way that a next hop's word, less the port it is noted for, names, if it is known and takes
+    /// packets of so many octets.
+    #[inline(always)]
+    fn of(ways: &[Way], word: u32, total: u16) -> Option<&Way> {
+        let at = word.wrapping_sub(Hop::FIRST) as usize;
+        ways.get(at).filter(|way| total <= way.mtu)
+    }
 }
 
 impl<B: PacketBuf> Worker<B> {
     /// Frames from `device`, in order.
     pub fn receive<I: Io<B>>(&mut self, device: u8, frames: impl IntoIterator<Item = B>, io: &mut I) {
-        let snapshot = std::sync::Arc::clone(&self.snapshot);
-        let port = snapshot.arrival(device, None);
         let mut frames = frames.into_iter();
-        let mut lane = std::mem::take(&mut self.lane);
         loop {
-            lane.extend(frames.by_ref().take(LANE));
+            let mut lane: Vec<B> = frames.by_ref().take(LANE).collect();
             if lane.is_empty() {
                 break;
             }
-            self.counters.received += lane.len() as u64;
-            match port {
-                Some(port) => self.carry(&snapshot, device, port, &mut lane, io),
-                None => lane.drain(..).for_each(|buf| self.arrive(&snapshot, device, buf, io)),
-            }
+            self.receive_burst(device, &mut lane, io);
         }
-        self.lane = lane;
     }
 
-    /// One lane of frames that came in by the device's untagged port, or by a VLAN of it.
+    /// A burst of frames from `device`, in order; leaves `lane` empty.
+    pub fn receive_burst<I: Io<B>>(&mut self, device: u8, lane: &mut impl Lane<B>, io: &mut I) {
+        let snapshot = std::sync::Arc::clone(&self.snapshot);
+        self.counters.received += lane.frames().len() as u64;
+        // Frames to the device's untagged port, or to a VLAN of it.
+        match snapshot.arrival(device, None) {
+            Some(port) => self.carry(&snapshot, device, port, lane, io),
+            None => lane.take_all().for_each(|buf| self.arrive(&snapshot, device, buf, io)),
+        }
+    }
+
     fn carry<I: Io<B>>(
         &mut self,
         snapshot: &Snapshot,
         device: u8,
         port: &Port,
-        lane: &mut Vec<B>,
+        lane: &mut impl Lane<B>,
         io: &mut I,
     ) {
-        let mut glances = [Glance::NONE; LANE];
-        self.read_lane(port.mac, lane, &mut glances);
-        self.near_lane(&mut glances);
-        for (glance, buf) in glances.iter().zip(lane.drain(..)) {
-            let rest = match (glance.total, glance.tcp) {
-                (0, _) => Some(buf),
-                (_, false) => self.pass_on::<I, false>(port.id.0, glance, buf, io),
-                (_, true) => self.pass_tcp_on(port.id.0, glance, buf, io),
-            };
-            if let Some(buf) = rest {
+        let packets = lane.frames().len();
+        let mut glances = self.glances.take().unwrap_or_else(Glances::new);
+        read_lane(&mut glances, &self.nat, port.mac, lane.frames());
+        near_lane(&mut glances, &self.nat, packets.min(LANE));
+        let (mut rest, mut frames, mut odd, mut full) = (glances.0.iter(), lane.take_all(), 0, 0);
+        loop {
+            let Worker { nat, ways, judged, now, .. } = self;
+            let terms = Terms { nat, ways, port: port.id.0, judged: *judged, now: *now };
+            let Some((glance, buf)) = pass_on(terms, &mut rest, &mut frames, &mut full, io) else { break };
+            odd += 1;
+            if let Some(buf) = self.pass_late(port.id.0, &glance, buf, io) {
                 self.arrive(snapshot, device, buf, io);
             }
         }
+        let passed = (packets - odd) as u64;
+        self.counters.fast += passed;
+        self.counters.sent += passed - full;
+        self.counters.dropped[crate::DropReason::TxFull.index()] += full;
+        drop(frames);
+        self.glances = Some(glances);
     }
 
-    /// First stage. A function of its own, as the second: what it keeps in registers stays there.
+    /// The same for TCP, for padded packets, and for one whose record is elsewhere than its hash made most
+    /// likely; gives it back, without its padding, if it must go the long way.
     #[inline(never)]
-    fn read_lane(&self, mac: MacAddr, lane: &[B], glances: &mut [Glance; LANE]) {
-        for (slot, buf) in glances.iter_mut().zip(lane) {
-            if let Some((key, total, tcp)) = glance(buf, mac) {
-                *slot = Glance { key, hash: self.nat.prefetch_plain(&key), likely: u32::MAX, total, tcp };
+    fn pass_late<I: Io<B>>(&mut self, port: u8, glance: &Glance, mut buf: B, io: &mut I) -> Option<B> {
+        let Glance { hash, total, sight, .. } = *glance;
+        // What lies beyond the packet is padding.
+        if sight == Sight::Odd || !buf.set_len(14 + usize::from(total)) {
+            return Some(buf);
+        }
+        let segment =
+            if buf.bytes().get(23) == Some(&Protocol::TCP.0) { segment(buf.bytes(), total) } else { None };
+        let frame = buf.bytes_mut();
+        let Some(head) = frame.first_chunk_mut::<HEAD>() else { return Some(buf) };
+        let key = key(head);
+        let Some(entry) = self.nat.for_port(glance.likely, hash, &key, port) else { return Some(buf) };
+        let Worker { nat, ways, judged, now, .. } = self;
+        let way = |word| Way::of(ways, word, total);
+        let noted = match segment {
+            Some(_) => nat.express::<false, _>(entry, &key, port, *judged, total, *now, way),
+            None => nat.express::<true, _>(entry, &key, port, *judged, total, *now, way),
+        };
+        let Some((express, way)) = noted else { return Some(buf) };
+        head[..12].copy_from_slice(&way.macs);
+        let device = way.device;
+        translate(head, &express);
+        let transport = Delta(u16::from_be(express.transport));
+        match segment {
+            Some(segment) => {
+                nat.follow_plain(entry, &segment, *now);
+                transport.apply_at(frame, 50);
+            }
+            None => {
+                transport.apply_udp_at(frame, 40);
             }
         }
-    }
-
-    /// Second stage.
-    #[inline(never)]
-    fn near_lane(&self, glances: &mut [Glance; LANE]) {
-        for glance in glances.iter_mut().filter(|g| g.total != 0) {
-            glance.likely = self.nat.prefetch_likely(glance.hash);
+        self.counters.fast += 1;
+        match io.transmit(device, buf) {
+            Ok(()) => self.counters.sent += 1,
+            Err(buf) => self.drop(buf, crate::DropReason::TxFull),
         }
-        // Those that are not at home: by now the other bucket is near.
-        for glance in glances.iter_mut().filter(|g| g.total != 0 && g.likely == Nat::NOT_NEAR) {
-            glance.likely = self.nat.prefetch_away(glance.hash);
-        }
+        None
     }
 
     /// Notes where a next hop leads, known and resolved as it is. [`Worker::forget_ways`] ends that.
@@ -229,63 +381,5 @@ impl<B: PacketBuf> Worker<B> {
     /// Ports or neighbours changed: the next packet to each next hop goes the long way.
     pub(crate) fn forget_ways(&mut self) {
         self.ways.clear();
-    }
-
-    /// Carries a packet out the short way; gives it back untouched if it must go the long one.
-    #[inline(always)]
-    fn pass_on<I: Io<B>, const TCP: bool>(
-        &mut self,
-        port: u8,
-        glance: &Glance,
-        mut buf: B,
-        io: &mut I,
-    ) -> Option<B> {
-        let Glance { key, hash, likely, total, .. } = *glance;
-        let end = 14 + usize::from(total);
-        let segment = if TCP { segment(buf.bytes(), total) } else { None };
-        if buf.bytes().len() != end && !buf.set_len(end) {
-            return Some(buf);
-        }
-        let frame = buf.bytes_mut();
-        let Some(head) = frame.first_chunk_mut::<HEAD>() else { return Some(buf) };
-        let (ways, nat) = (&self.ways, &mut self.nat);
-        let way = |word| {
-            let Some(Hop::Neighbour(id)) = Hop::decode(word) else { return None };
-            ways.get(id.0 as usize).filter(|way| total <= way.mtu)
-        };
-        let done = nat.express(likely, hash, &key, port, self.judged, total, segment.as_ref(), self.now, way);
-        let Some((express, way)) = done else { return Some(buf) };
-        head[..12].copy_from_slice(&way.macs);
-        let device = way.device;
-        head[22] = head[22].wrapping_sub(1);
-        let sum = changed([head[24], head[25]], express.header, TTL_FELL);
-        head[24..26].copy_from_slice(&sum.to_be_bytes());
-        head[26..34].copy_from_slice(&express.addresses.to_be_bytes());
-        head[34..38].copy_from_slice(&express.ports.to_be_bytes());
-        if TCP {
-            express.transport.apply_at(frame, 50);
-        } else {
-            let old = [head[40], head[41]];
-            // No checksum stays none, and one that comes out as 0 is written 0xffff (RFC 768).
-            let new = match changed(old, express.transport, Delta::NONE) {
-                0 => 0xffff,
-                c => c,
-            };
-            if old != [0, 0] {
-                head[40..42].copy_from_slice(&new.to_be_bytes());
-            }
-        }
-        self.counters.fast += 1;
-        match io.transmit(device, buf) {
-            Ok(()) => self.counters.sent += 1,
-            Err(buf) => self.drop(buf, crate::DropReason::TxFull),
-        }
-        None
-    }
-
-    /// The same for TCP, apart so that it does not weigh on UDP's.
-    #[inline(never)]
-    fn pass_tcp_on<I: Io<B>>(&mut self, port: u8, glance: &Glance, buf: B, io: &mut I) -> Option<B> {
-        self.pass_on::<I, true>(port, glance, buf, io)
     }
 }

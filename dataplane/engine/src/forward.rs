@@ -27,12 +27,15 @@ pub(crate) enum Hop {
 }
 
 impl Hop {
+    /// Word of the neighbour with number 0.
+    pub(crate) const FIRST: u32 = 2;
+
     /// 0 is unknown. The upper octet tells for which port's packets it was worked out (`express`).
     pub(crate) fn decode(word: u32) -> Option<Hop> {
         match word & WORD {
             0 => None,
             1 => Some(Hop::Hairpin),
-            n => Some(Hop::Neighbour(NextHopId(n - 2))),
+            n => Some(Hop::Neighbour(NextHopId(n - Hop::FIRST))),
         }
     }
 

@@ -19,9 +19,9 @@ pub(crate) enum Leave<'a> {
     /// From a pool.
     Snat {
         pool: &'a Arc<Pool>,
-        mapping: nat::MappingBehavior,
-        filtering: nat::FilteringBehavior,
-        pooling: nat::PoolingBehavior,
+        mapping: MappingBehavior,
+        filtering: FilteringBehavior,
+        pooling: PoolingBehavior,
     },
     /// As it is.
     Direct,
@@ -68,12 +68,7 @@ pub(crate) fn judge<'a>(snapshot: &'a Snapshot, key: &Tuple) -> Judgement<'a> {
         (Some(Action::Snat { pool, mapping, filtering, pooling }), None) => {
             match snapshot.pool(pool) {
                 Some(pool) => {
-                    let leave = Leave::Snat {
-                        pool,
-                        mapping: mapping_of(mapping),
-                        filtering: filtering_of(filtering),
-                        pooling: pooling_of(pooling),
-                    };
+                    let leave = Leave::Snat { pool, mapping, filtering, pooling };
                     Judgement::Allow { leave, policy: number, adopt }
                 }
                 // Fail closed: never another address.
@@ -83,29 +78,5 @@ pub(crate) fn judge<'a>(snapshot: &'a Snapshot, key: &Tuple) -> Judgement<'a> {
         (Some(Action::Deny) | None, None) => {
             Judgement::Refuse { reason: DropReason::NoEgressPolicy, reject: true }
         }
-    }
-}
-
-fn mapping_of(m: MappingBehavior) -> nat::MappingBehavior {
-    match m {
-        MappingBehavior::EndpointIndependent => nat::MappingBehavior::EndpointIndependent,
-        MappingBehavior::AddressDependent => nat::MappingBehavior::AddressDependent,
-        MappingBehavior::AddressAndPortDependent => nat::MappingBehavior::AddressAndPortDependent,
-    }
-}
-
-fn filtering_of(f: FilteringBehavior) -> nat::FilteringBehavior {
-    match f {
-        FilteringBehavior::EndpointIndependent => nat::FilteringBehavior::EndpointIndependent,
-        FilteringBehavior::AddressDependent => nat::FilteringBehavior::AddressDependent,
-        FilteringBehavior::AddressAndPortDependent => nat::FilteringBehavior::AddressAndPortDependent,
-    }
-}
-
-fn pooling_of(p: PoolingBehavior) -> nat::PoolingBehavior {
-    match p {
-        PoolingBehavior::Paired => nat::PoolingBehavior::Paired,
-        PoolingBehavior::PairedStrict => nat::PoolingBehavior::PairedStrict,
-        PoolingBehavior::Arbitrary => nat::PoolingBehavior::Arbitrary,
     }
 }

@@ -5,14 +5,11 @@
 //! of the flow that it is about would go.
 
 use nat::{Side, WorkerId};
-use snapshot::Snapshot;
+use snapshot::{HOST_PORTS, Snapshot};
 use wire::{Embedded, EmbeddedTransport, Ipv4, Protocol, Transport, Tuple, ipv4, toeplitz};
 
 use crate::handoff::{Tag, Task};
 use crate::reason::DropReason;
-
-/// Ports of the gateway's own addresses that its host stack uses.
-pub const HOST_PORTS: std::ops::RangeInclusive<u16> = snapshot::HOST_PORTS;
 
 /// Where a packet goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

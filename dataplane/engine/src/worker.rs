@@ -14,11 +14,12 @@ use snapshot::Snapshot;
 use wire::{Embedded, Ipv4, PacketBuf, Tuple, ethernet, ipv4};
 
 use crate::counters::Counters;
-use crate::express::Way;
+use crate::express::{Glances, Way};
 use crate::handoff::{Tag, Task};
 use crate::io::Io;
 use crate::limiter::Limiter;
 use crate::neighbours::Neighbours;
+use crate::opened::Opened;
 use crate::reason::DropReason;
 use crate::steer::{Steered, steer};
 
@@ -63,6 +64,7 @@ pub struct Worker<B: PacketBuf> {
     pub(crate) fragments: FragmentTable<B>,
     pub(crate) neighbours: Neighbours<B>,
     pub(crate) balance: lb::WorkerState,
+    pub(crate) opened: Opened,
     pub(crate) counters: Counters,
     pub(crate) now: Tick,
     pub(crate) errors: Limiter,
@@ -74,8 +76,8 @@ pub struct Worker<B: PacketBuf> {
     /// since which policy stands: in between only backends came or went.
     pub(crate) judged: u32,
     judged_since: u32,
-    /// Packets of a burst that stages pass on.
-    pub(crate) lane: Vec<B>,
+    /// What stages pass on of a burst.
+    pub(crate) glances: Option<Box<Glances>>,
     /// By next hop.
     pub(crate) ways: Vec<Way>,
 }
@@ -85,9 +87,10 @@ impl<B: PacketBuf> Worker<B> {
     pub fn new(settings: Settings, snapshot: Arc<Snapshot>) -> Self {
         let mut nat = Nat::new(settings.id, settings.limits, settings.seed);
         nat.prepare(&snapshot.pools);
-        let mut balance = lb::WorkerState::default();
+        let (mut balance, mut opened) = (lb::WorkerState::default(), Opened::default());
         let (services, backends) = snapshot.bounds();
         balance.fit(services, backends);
+        opened.fit(services, backends);
         Worker {
             id: settings.id,
             workers: settings.workers.max(1),
@@ -96,6 +99,7 @@ impl<B: PacketBuf> Worker<B> {
             fragments: FragmentTable::new(),
             neighbours: Neighbours::default(),
             balance,
+            opened,
             counters: Counters::default(),
             now: Tick(0),
             errors: Limiter::new(ERRORS_PER_SECOND),
@@ -104,7 +108,7 @@ impl<B: PacketBuf> Worker<B> {
             random: settings.seed[0] ^ settings.seed[1].rotate_left(32),
             judged: 1,
             judged_since: 1,
-            lane: Vec::with_capacity(crate::express::LANE),
+            glances: Some(Glances::new()),
             ways: Vec::new(),
         }
     }
@@ -115,6 +119,7 @@ impl<B: PacketBuf> Worker<B> {
         self.nat.prepare(&snapshot.pools);
         let (services, backends) = snapshot.bounds();
         self.balance.fit(services, backends);
+        self.opened.fit(services, backends);
         self.forget_ways();
         if snapshot.judged != self.snapshot.judged {
             self.judged = self.judged.wrapping_add(1);
@@ -207,6 +212,11 @@ impl<B: PacketBuf> Worker<B> {
     /// Ends sessions; see [`Nat::kill`].
     pub fn nat_mut(&mut self) -> &mut Nat {
         &mut self.nat
+    }
+
+    /// Balanced sessions that it ever opened.
+    pub fn opened(&self) -> &Opened {
+        &self.opened
     }
 
     /// Its neighbours.

@@ -126,6 +126,14 @@ fn map(bytes: usize, flags: libc::c_int) -> Option<NonNull<libc::c_void>> {
     if at == libc::MAP_FAILED { None } else { NonNull::new(at) }
 }
 
+impl<T: Plain> Array<T> {
+    /// Asks for the line of element `at` to be brought near; beyond the end it asks for nothing that matters.
+    #[inline(always)]
+    pub fn prefetch(&self, at: usize) {
+        crate::prefetch::prefetch_at(self.at.as_ptr().wrapping_add(at));
+    }
+}
+
 impl<T: Plain> Drop for Array<T> {
     fn drop(&mut self) {
         if self.mapped != 0 {

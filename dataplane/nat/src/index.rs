@@ -6,7 +6,7 @@
 //! move entries between their two buckets, three deep at most, which fills tables past 90 %.
 //! The keys themselves are not here: the caller compares them in its records.
 
-use mem::{Array, matches, plain_struct, prefetch};
+use mem::{Array, matches, plain_struct};
 
 const SLOTS: usize = 10;
 /// How deep an insert moves others.
@@ -109,8 +109,8 @@ impl KeyHash {
 
     #[inline]
     const fn tag(self) -> u16 {
-        let tag = self.0 as u16;
-        if tag == 0 { 1 } else { tag }
+        // Never 0, which is no tag.
+        self.0 as u16 | 1
     }
 }
 
@@ -188,10 +188,9 @@ impl Index {
         let bucket = self.buckets.get(home)?;
         let mask = bucket.matches(hash.tag());
         if mask == 0 {
-            if bucket.away() != 0
-                && let Some(other) = self.buckets.get(self.other(hash, home))
-            {
-                prefetch(other);
+            std::hint::cold_path();
+            if bucket.away() != 0 {
+                self.buckets.prefetch(self.other(hash, home));
             }
             return None;
         }
@@ -212,9 +211,7 @@ impl Index {
     /// Brings the home bucket near.
     #[inline]
     pub(crate) fn prefetch(&self, hash: KeyHash) {
-        if let Some(bucket) = self.buckets.get(self.home(hash)) {
-            prefetch(bucket);
-        }
+        self.buckets.prefetch(self.home(hash));
     }
 
     /// Adds an entry, which must not be there. `hash_of` tells the hash of any entry in the table.

@@ -3,43 +3,9 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+pub use model::{FilteringBehavior, MappingBehavior, PoolingBehavior};
+
 use crate::{LeaseTable, PoolId, Ticks, Timeouts};
-
-/// RFC 4787 §4.1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum MappingBehavior {
-    /// One mapping for all remotes.
-    #[default]
-    EndpointIndependent,
-    /// One mapping a remote address.
-    AddressDependent,
-    /// One mapping a remote address and port.
-    AddressAndPortDependent,
-}
-
-/// RFC 4787 §5.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum FilteringBehavior {
-    /// Every remote may answer.
-    EndpointIndependent,
-    /// Remotes whose address was sent to may answer.
-    #[default]
-    AddressDependent,
-    /// Remotes whose address and port was sent to may answer.
-    AddressAndPortDependent,
-}
-
-/// RFC 4787 §4.1, "IP address pooling".
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum PoolingBehavior {
-    /// All flows of a subscriber leave from one address, from another only when it is full.
-    #[default]
-    Paired,
-    /// All flows of a subscriber leave from one address; refused when it is full.
-    PairedStrict,
-    /// Any address.
-    Arbitrary,
-}
 
 /// Limits per subscriber and worker; 0 is no limit (RFC 6888 REQ-4).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

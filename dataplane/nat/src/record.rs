@@ -3,7 +3,7 @@
 //! Both directions share one 64-byte line: each direction's key as its packets arrive. The
 //! translation of one direction is the other's key turned round, so SNAT, DNAT, both at once
 //! and none are one case. The checksum differences of the reply are the inverse of the
-//! original's. Counters are 32 bits here; what they carry over goes aside.
+//! original's. Counters are short here; when they are full they are put aside.
 
 use std::net::Ipv4Addr;
 
@@ -128,6 +128,13 @@ impl Flags {
         }
     }
 
+    /// [`Flags::refreshed_by`] of the direction that an index entry's lowest bit names.
+    #[inline]
+    pub(crate) const fn refreshed_from(self, entry: u32) -> bool {
+        const { assert!(Self::REFRESH_REPLY == Self::REFRESH_ORIGINAL << 1) };
+        self.bits >> (entry & 1) & Self::REFRESH_ORIGINAL != 0
+    }
+
     #[inline]
     pub(crate) const fn space(self, direction: Direction) -> Space {
         let inward = self.has(Self::FROM_OUTSIDE) != matches!(direction, Direction::Reply);
@@ -136,6 +143,36 @@ impl Flags {
             (false, true) => Space::Inbound,
             (false, false) => Space::Egress,
         }
+    }
+}
+
+/// Packets (24 bits) and octets (40 bits) of a direction since they were last put aside, in one word
+/// since a packet adds to both. A packet has fewer than 2^16 octets: packets run out first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    counts: u64,
+}
+
+plain_struct!(Traffic { counts: u64 });
+
+impl Traffic {
+    const OCTETS: u32 = 40;
+
+    /// With one packet more; `None` when there is no room to count it.
+    #[inline]
+    pub(crate) const fn with(self, octets: u16) -> Option<Self> {
+        match self.counts.checked_add(1 << Self::OCTETS | octets as u64) {
+            Some(counts) => Some(Traffic { counts }),
+            None => None,
+        }
+    }
+
+    pub(crate) const fn packets(self) -> u64 {
+        self.counts >> Self::OCTETS
+    }
+
+    pub(crate) const fn octets(self) -> u64 {
+        self.counts & ((1 << Self::OCTETS) - 1)
     }
 }
 
@@ -150,12 +187,11 @@ pub(crate) struct Session {
     pub(crate) flags: Flags,
     pub(crate) timer: TimerClass,
     pub(crate) next_hop: [u32; 2],
-    /// Of the original direction: IP header's, transport's.
+    /// Checksum differences of the original direction, in network order: IP header's, transport's.
     pub(crate) header: u16,
     pub(crate) transport: u16,
     pub(crate) deadline: u32,
-    pub(crate) packets: [u32; 2],
-    pub(crate) bytes: [u32; 2],
+    pub(crate) traffic: [Traffic; 2],
 }
 
 plain_struct!(Session {
@@ -169,8 +205,7 @@ plain_struct!(Session {
     header: u16,
     transport: u16,
     deadline: u32,
-    packets: [u32; 2],
-    bytes: [u32; 2],
+    traffic: [Traffic; 2],
 });
 
 impl Session {
@@ -206,7 +241,7 @@ impl Session {
     /// Header's and transport's checksum differences of a direction.
     #[inline]
     pub(crate) const fn deltas(&self, direction: Direction) -> (Delta, Delta) {
-        let (header, transport) = (Delta(self.header), Delta(self.transport));
+        let (header, transport) = (Delta(u16::from_be(self.header)), Delta(u16::from_be(self.transport)));
         match direction {
             Direction::Original => (header, transport),
             Direction::Reply => (header.inverse(), transport.inverse()),

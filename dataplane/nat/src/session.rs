@@ -3,7 +3,7 @@
 use mem::{Array, prefetch};
 
 use crate::index::{Index, KeyHash, Seed};
-use crate::record::{Cold, Flags, Key, Session, TcpRecord};
+use crate::record::{Cold, Flags, Key, Session, TcpRecord, Traffic};
 use crate::units::{Direction, SessionId, Space, Tick};
 use crate::wheel::{NIL, Timers};
 
@@ -12,8 +12,8 @@ pub(crate) struct Sessions {
     hot: Array<Session>,
     cold: Array<Cold>,
     pub(crate) tcp: Array<TcpRecord>,
-    /// What packet and octet counters carried over, `[packets, packets, bytes, bytes]`.
-    carries: Array<[u16; 4]>,
+    /// What was counted before the records' own counters began anew, `[packets, packets, octets, octets]`.
+    carries: Array<[u64; 4]>,
     /// When each session began, in steps of 10 s that wrap after a week.
     opened: Array<u16>,
     index: Index,
@@ -109,52 +109,34 @@ impl Sessions {
 
     /// Brings near the record that `hash` most likely belongs to, and gives its index entry; without
     /// one, a number that no entry has.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn prefetch_likely(&self, hash: KeyHash) -> u32 {
         let entry = self.index.likely(hash).unwrap_or(u32::MAX);
-        if let Some(session) = self.hot.get((entry >> 1) as usize) {
-            prefetch(session);
-        }
+        self.hot.prefetch((entry >> 1) as usize);
         entry
     }
 
     /// [`Sessions::prefetch_likely`] for what is not at home.
     pub(crate) fn prefetch_away(&self, hash: KeyHash) -> u32 {
         let entry = self.index.likely_away(hash).unwrap_or(u32::MAX);
-        if let Some(session) = self.hot.get((entry >> 1) as usize) {
-            prefetch(session);
-        }
+        self.hot.prefetch((entry >> 1) as usize);
         entry
     }
 
-    /// The live record, its number and direction, of a key whose next hop word says that it was worked
-    /// out for packets of `port`; see [`crate::Nat::express`]. `likely` is looked at first.
+    /// The record of an index entry, live or not.
     #[inline]
-    pub(crate) fn for_port(
-        &mut self,
-        likely: u32,
-        hash: KeyHash,
-        key: &Key,
-        port: u8,
-    ) -> Option<(u32, &mut Session)> {
-        let noted = u32::from(port) + 1;
-        let hot = &self.hot;
-        // A free record's words are zero, which no port's are.
-        let is = |entry: u32| {
-            hot.get((entry >> 1) as usize)
-                .is_some_and(|s| s.side(entry) == *key && s.hop(entry) >> 24 == noted)
-        };
-        let entry = if is(likely) { likely } else { self.other_for_port(hash, key, noted)? };
-        Some((entry, self.hot.get_mut((entry >> 1) as usize)?))
+    pub(crate) fn at(&mut self, entry: u32) -> Option<&mut Session> {
+        self.hot.get_mut((entry >> 1) as usize)
     }
 
-    /// [`Sessions::for_port`] where the first guess was wrong.
-    #[inline(never)]
-    fn other_for_port(&self, hash: KeyHash, key: &Key, noted: u32) -> Option<u32> {
-        self.index.find(hash, |entry| {
+    /// The index entry of a key whose next hop's word notes a port so; `likely` is looked at first.
+    pub(crate) fn for_port(&self, likely: u32, hash: KeyHash, key: &Key, noted: u32) -> Option<u32> {
+        // A free record's words are zero, which no port's are.
+        let is = |entry: u32| {
             let session = self.hot.get((entry >> 1) as usize);
             session.is_some_and(|s| s.side(entry) == *key && s.hop(entry) >> 24 == noted)
-        })
+        };
+        if is(likely) { Some(likely) } else { self.index.find(hash, is) }
     }
 
     /// Stores a session under both its keys, which are not in use. `None` when the table is full.
@@ -227,23 +209,20 @@ impl Sessions {
         let at = id.0 as usize;
         let Some(session) = self.hot.get_mut(at) else { return };
         let side = direction.index();
-        let (Some(packets), Some(bytes)) = (session.packets.get_mut(side), session.bytes.get_mut(side))
-        else {
-            return;
-        };
-        let (p, carried_p) = packets.overflowing_add(1);
-        let (b, carried_b) = bytes.overflowing_add(u32::from(octets));
-        (*packets, *bytes) = (p, b);
-        if carried_p | carried_b {
+        let Some(traffic) = session.traffic.get_mut(side) else { return };
+        let Some(more) = traffic.with(octets) else {
+            let before = std::mem::replace(traffic, Traffic::default().with(octets).unwrap_or_default());
             session.timer.set_carried();
             if let Some(carry) = self.carries.get_mut(at) {
-                for (slot, carried) in [(side, carried_p), (side + 2, carried_b)] {
+                for (slot, n) in [(side, before.packets()), (side + 2, before.octets())] {
                     if let Some(c) = carry.get_mut(slot) {
-                        *c = c.saturating_add(u16::from(carried));
+                        *c = c.saturating_add(n);
                     }
                 }
             }
-        }
+            return;
+        };
+        *traffic = more;
     }
 
     /// When a session began, to 10 s.
@@ -260,9 +239,8 @@ impl Sessions {
         } else {
             [0; 4]
         };
-        let whole = |low: u32, high: u16| u64::from(high) << 32 | u64::from(low);
-        let ([p0, p1], [b0, b1], [cp0, cp1, cb0, cb1]) = (session.packets, session.bytes, carry);
-        ([whole(p0, cp0), whole(p1, cp1)], [whole(b0, cb0), whole(b1, cb1)])
+        let ([t0, t1], [p0, p1, b0, b1]) = (session.traffic, carry);
+        ([p0 + t0.packets(), p1 + t1.packets()], [b0 + t0.octets(), b1 + t1.octets()])
     }
 }
 

@@ -192,7 +192,7 @@ mod tests {
             let (mut wheel, mut timers) = (Wheel::new(), Memory(vec![([0; 2], deadline)]));
             wheel.insert(&mut timers, 0);
             if let Some(before) = deadline.checked_sub(1) {
-                assert_eq!(due(&mut wheel, &mut timers, before), [], "{deadline}");
+                assert!(due(&mut wheel, &mut timers, before).is_empty(), "{deadline}");
             }
             assert_eq!(due(&mut wheel, &mut timers, deadline), [0]);
         }

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use lb::{Backend, BackendId, Service, ServiceId, ServiceSpec, Share, Standing, TableSize, Tables};
-use model::{BackendState, HealthCheck, LoadBalancer, Name, OnDeny, Origin};
+use model::{BackendState, HealthCheck, LoadBalancer, Name, OnDeny, Origin, ServicePort};
 use nat::{Tick, Ticks};
 use policy::Judged;
 use wire::{Endpoint, Protocol, V4};
@@ -222,6 +222,14 @@ impl BalancedService {
     /// The object that it was compiled from.
     pub fn written(&self) -> &LoadBalancer {
         &self.written
+    }
+
+    /// Its port that covers `port`.
+    pub fn port_at(&self, ip: Protocol, port: u16) -> Option<&ServicePort> {
+        let covers = |it: &&ServicePort| {
+            protocol(it.protocol) == ip && (it.ports.first..=it.ports.last).contains(&port)
+        };
+        self.written.ports.iter().find(covers)
     }
 
     /// How its backends are checked.

@@ -71,6 +71,26 @@ pub trait PacketBuf: Sized {
     fn set_tag(&mut self, tag: u64);
 }
 
+/// A burst of received frames, in order.
+pub trait Lane<B: PacketBuf> {
+    /// The frames.
+    fn frames(&mut self) -> &mut [B];
+    /// Takes all, first to last; none is left behind.
+    fn take_all(&mut self) -> impl Iterator<Item = B>;
+}
+
+impl<B: PacketBuf> Lane<B> for Vec<B> {
+    #[inline]
+    fn frames(&mut self) -> &mut [B] {
+        self
+    }
+
+    #[inline]
+    fn take_all(&mut self) -> impl Iterator<Item = B> {
+        self.drain(..)
+    }
+}
+
 /// Where buffers come from. Giving back is dropping.
 pub trait BufPool {
     /// Its buffers.

@@ -22,7 +22,9 @@ pub mod tcp;
 pub mod toeplitz;
 
 pub use address::{Endpoint, Family, MacAddr, Protocol, Tuple, V4, V6};
-pub use buffer::{BufPool, Checksum, ChecksumRequest, HeapBuf, HeapPool, L4Checksum, Offload, PacketBuf};
+pub use buffer::{
+    BufPool, Checksum, ChecksumRequest, HeapBuf, HeapPool, L4Checksum, Lane, Offload, PacketBuf,
+};
 pub use embedded::{Embedded, EmbeddedTransport};
 pub use error::ParseError;
 pub use ipv4::{Ipv4, Transport};

@@ -209,9 +209,9 @@ pub struct VipStatus {
     pub ports: PortRange,
     /// Backends that new sessions may go to.
     pub backends: u32,
-    /// Live sessions.
+    /// Live sessions of the service, over all its addresses and ports.
     pub sessions: u64,
-    /// Sessions ever opened.
+    /// Sessions ever opened by this address and port.
     pub sessions_opened: u64,
     /// Whether too few backends are healthy, so that all are used.
     pub panic: bool,

@@ -8,13 +8,18 @@
 //! space: where an ingress session takes over the key of an egress one, the latter's note goes.
 
 use wire::TcpSummary;
-use wire::checksum::Delta;
 
 use super::Nat;
 use crate::index::KeyHash;
 use crate::record::Key;
 use crate::session::parts;
 use crate::units::{Hit, Space, Tick};
+
+/// How a next hop's word notes a port.
+#[inline]
+const fn noted(port: u8) -> u32 {
+    port as u32 + 1
+}
 
 /// A packet's addresses, ports and protocol as they stand in its headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +40,10 @@ pub struct Express {
     pub addresses: u64,
     /// New ports, likewise.
     pub ports: u32,
-    /// What the addresses change in the IP header's checksum.
-    pub header: Delta,
-    /// What addresses and ports change in the transport's.
-    pub transport: Delta,
+    /// What the addresses change in the IP header's checksum ([`wire::checksum::Delta`]), in network order.
+    pub header: u16,
+    /// What addresses and ports change in the transport's, in network order.
+    pub transport: u16,
 }
 
 impl Nat {
@@ -66,60 +71,60 @@ impl Nat {
         self.sessions.prefetch_away(hash)
     }
 
-    /// The translation of a UDP packet (`tcp`: of a segment with ACK alone among SYN, FIN, RST and ACK) that
-    /// came in by `port`, which is counted and refreshes its session. `way` says where the
-    /// direction's next hop leads now; `None` from it or from here: it must go the long way, and nothing is done.
-    #[inline]
+    /// Where the record of a key that is noted for `port` is, if not at `likely` after all.
+    pub fn for_port(&self, likely: u32, hash: KeyHash, key: &PlainKey, port: u8) -> Option<u32> {
+        self.sessions.for_port(likely, hash, &key.0, noted(port))
+    }
+
+    /// The translation of a packet that came in by `port`, if the record at `entry` is its own and noted for
+    /// that port; it is counted. `way` is given the word of the direction's next hop, less the port: above 2^24 is another port's or nobody's. `None` from it or
+    /// from here: the packet must go the long way, and nothing is done. One of UDP refreshes its
+    /// session; one of TCP is followed by [`Nat::follow_plain`].
+    #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "one call a packet, all in registers")]
-    pub fn express<W>(
+    pub fn express<const UDP: bool, W>(
         &mut self,
-        likely: u32,
-        hash: KeyHash,
+        entry: u32,
         key: &PlainKey,
         port: u8,
         judged: u32,
         octets: u16,
-        tcp: Option<&TcpSummary>,
         now: Tick,
         way: impl FnOnce(u32) -> Option<W>,
     ) -> Option<(Express, W)> {
-        let (entry, session) = self.sessions.for_port(likely, hash, &key.0, port)?;
-        if session.deadline <= now.0 || session.judged != judged {
+        let session = self.sessions.at(entry)?;
+        if session.side(entry) != key.0 || session.judged != judged || session.deadline <= now.0 {
             return None;
         }
-        let way = way(session.hop(entry) & 0x00ff_ffff)?;
+        // Of another port's word, and of a free record's, which is zero, something above 2^24 remains.
+        let way = way(session.hop(entry).wrapping_sub(noted(port) << 24))?;
+        let at = (entry & 1) as usize;
+        // Where there is no room to count it, the long way makes some.
+        session.traffic[at] = session.traffic[at].with(octets)?;
         let other = session.side(entry ^ 1);
         // The reply's differences are the inverse of the original's.
         let turn = (entry as u16 & 1).wrapping_neg();
         let express = Express {
             addresses: other.addresses.rotate_left(32),
             ports: other.ports.rotate_left(16),
-            header: Delta(session.header ^ turn),
-            transport: Delta(session.transport ^ turn),
+            header: session.header ^ turn,
+            transport: session.transport ^ turn,
         };
-        let (id, direction) = parts(entry);
-        let at = (entry & 1) as usize;
-        let (packets, carried_p) = session.packets[at].overflowing_add(1);
-        let (bytes, carried_b) = session.bytes[at].overflowing_add(u32::from(octets));
-        let carries = carried_p | carried_b;
-        if !carries {
-            (session.packets[at], session.bytes[at]) = (packets, bytes);
-        }
-        match tcp {
-            None => {
-                if session.flags.refreshed_by(direction) {
-                    session.deadline = (now + self.profiles.span(session.timer)).0;
-                }
-            }
-            Some(segment) => {
-                self.pass(now);
-                self.follow(Hit { session: id, direction }, segment, || None);
-            }
-        }
-        if carries {
-            self.sessions.count(id, direction, octets);
+        if UDP {
+            // Without a branch: which direction comes next is anybody's guess.
+            let later = (now + self.profiles.span(session.timer)).0;
+            let refreshes = session.flags.refreshed_from(entry);
+            let all = u32::from(refreshes).wrapping_neg();
+            session.deadline ^= (session.deadline ^ later) & all;
         }
         Some((express, way))
+    }
+
+    /// Follows a segment, with ACK alone among SYN, FIN, RST and ACK, of the session at `entry`.
+    pub fn follow_plain(&mut self, entry: u32, segment: &TcpSummary, now: Tick) {
+        let (session, direction) = parts(entry);
+        self.pass(now);
+        self.follow(Hit { session, direction }, segment, || None);
     }
 
     /// Forgets for which port another session with this key was noted: an ingress one has it now.

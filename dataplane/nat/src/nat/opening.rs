@@ -12,7 +12,7 @@ use crate::open::{Action, Notes, OpenEgress, OpenError, OpenStatic};
 use crate::pool::{FilteringBehavior, MappingBehavior, PoolingBehavior};
 use crate::portless::Portless;
 use crate::ports::{Draws, Taken};
-use crate::record::{Cold, Flags, Key, Session};
+use crate::record::{Cold, Flags, Key, Session, Traffic};
 use crate::rewrite::Rewrite;
 use crate::tcp::{Tcp, flags_valid, opens};
 use crate::timeouts::{Idle, TimerClass};
@@ -90,11 +90,10 @@ impl Nat {
             flags: Flags::new(draft.kind, draft.from, draft.refresh_both, draft.borrows),
             timer,
             next_hop: draft.notes.next_hop,
-            header: rewrite.header.0,
-            transport: rewrite.transport.0,
+            header: rewrite.header.0.to_be(),
+            transport: rewrite.transport.0.to_be(),
             deadline: (self.now + self.profiles.span(timer)).0,
-            packets: [0; 2],
-            bytes: [0; 2],
+            traffic: [Traffic::default(); 2],
         };
         if draft.kind == Kind::Balanced {
             self.displace(&original);
