@@ -19,11 +19,11 @@ local flows = tonumber(os.getenv("FLOWS") or "65536")
 local rate = tonumber(os.getenv("RATE") or "10")
 local seconds = tonumber(os.getenv("SECONDS") or "30")
 local warm_up = tonumber(os.getenv("WARM_UP") or "10")
-local target = os.getenv("TARGET") or "192.0.2.10"
+local target = os.getenv("TARGET") or "198.18.0.10"
 local gateway = os.getenv("GATEWAY_MAC")
 local own = os.getenv("OWN_MAC") or "02:00:00:00:00:02"
 
--- Flows of one inside host, and hosts of the example's network 10.1.0.0/16.
+-- Flows of one inside host, and hosts of the example's network 10.2.0.0/16.
 local per_source, most_hosts, first_port = 256, 65533, 20000
 
 assert(gateway, "GATEWAY_MAC: the hardware address of the gateway's inside port; sluiced logs it as it starts")
@@ -38,9 +38,9 @@ if hosts % 2 == 0 then
 end
 flows = hosts * per_source
 
--- Host n of 10.1.0.0/16, n from 1.
+-- Host n of 10.2.0.0/16, n from 1.
 local function host(n)
-  return string.format("10.1.%d.%d", math.floor(n / 256), n % 256)
+  return string.format("10.2.%d.%d", math.floor(n / 256), n % 256)
 end
 
 local function ranges()

@@ -19,8 +19,8 @@ class Tcp:
     def get_profile(self, tunables=(), **kwargs):
         parser = argparse.ArgumentParser(prog="tcp.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
         parser.add_argument("--cps", type=float, default=10000, help="connections a second with -m 1")
-        parser.add_argument("--clients", default="10.1.0.1-10.1.15.254", help="first and last inside address")
-        parser.add_argument("--servers", default="192.0.2.1-192.0.2.254", help="first and last outside address")
+        parser.add_argument("--clients", default="10.2.0.1-10.2.15.254", help="first and last inside address")
+        parser.add_argument("--servers", default="198.18.0.1-198.18.0.254", help="first and last outside address")
         args = parser.parse_args(list(tunables))
         client = ASTFProgram()
         client.send(REQUEST)

@@ -114,6 +114,9 @@ pub(super) struct Flood {
     /// Seed of all draws
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// A word on what is measured, kept with the results
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    note: String,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -230,7 +233,16 @@ impl Flood {
             stamp: stamp(),
         };
         let (from, to) = (generator.out().name(), generator.back().name());
-        Ok(Run { generator, trial, bar: bar(1000), json: self.json, from, to, records: Vec::new() })
+        Ok(Run {
+            generator,
+            trial,
+            bar: bar(1000),
+            json: self.json,
+            from,
+            to,
+            note: self.note.clone(),
+            records: Vec::new(),
+        })
     }
 
     pub(super) fn run(self) -> Result<()> {

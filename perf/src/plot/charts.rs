@@ -80,5 +80,30 @@ pub fn charts(results: &Results) -> Vec<(&'static str, Chart)> {
         let kind = Kind::Lines(Scale::Octets, vec![line]);
         all.push(("floor", chart("Memory alone: one random prefetched line", "table", "cycles", kind)));
     }
+    all.extend(latency(results).map(|chart| ("latency", chart)));
     all
+}
+
+/// Latency by how few packets are slower, as HdrHistogram draws it: 100 is the 99th percentile.
+fn latency(results: &Results) -> Option<Chart> {
+    let lines: Vec<Series> = results
+        .flood
+        .iter()
+        .map(|(_, trial)| {
+            let l = &trial.account.latency_us;
+            let points = [(2.0, l.p50), (10.0, l.p90), (100.0, l.p99), (1e3, l.p999), (1e4, l.p9999)];
+            let rate = trial.rate.map_or("all that go".to_owned(), |rate| format!("{rate} pps"));
+            let note = if trial.note.is_empty() { String::new() } else { format!(", {}", trial.note) };
+            let points = points.into_iter().map(|(x, us)| (x, [us; 3])).collect();
+            Series { name: format!("{rate}{note}"), points, faint: false }
+        })
+        .collect();
+    let (caption, trial) = results.flood.first()?;
+    Some(Chart {
+        title: format!("Latency through the gateway, {} to {}", trial.from, trial.to),
+        x: "one packet in so many is slower".to_owned(),
+        y: "µs from when it was due".to_owned(),
+        caption: caption.clone(),
+        kind: Kind::Lines(Scale::Numbers, lines),
+    })
 }

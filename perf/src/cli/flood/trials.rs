@@ -20,6 +20,7 @@ pub(super) struct Run {
     pub(super) json: bool,
     pub(super) from: String,
     pub(super) to: String,
+    pub(super) note: String,
     pub(super) records: Vec<Record>,
 }
 
@@ -44,6 +45,10 @@ impl Run {
         record.flows = self.trial.ends.flows;
         record.order = self.trial.order.name().to_owned();
         record.size = self.trial.size.to_string();
+        if !self.note.is_empty() {
+            let more = if record.note.is_empty() { String::new() } else { format!("; {}", record.note) };
+            record.note = format!("{}{more}", self.note);
+        }
         self.records.push(record);
         self.records.last().ok_or_else(|| anyhow!("no trial ran"))
     }
