@@ -93,6 +93,12 @@ impl Record {
         self.sent > 0 && self.unsent == 0 && self.loss_percent <= percent
     }
 
+    /// The driver of the device that it was received by.
+    pub fn driver(&self) -> &str {
+        let named = self.to.rsplit_once('(').and_then(|(_, driver)| driver.strip_suffix(')'));
+        named.unwrap_or(&self.to)
+    }
+
     /// How it went, in a line.
     pub fn line(&self) -> String {
         let l = &self.account.latency_us;

@@ -92,7 +92,12 @@ fn latency(results: &Results) -> Option<Chart> {
         .map(|(_, trial)| {
             let l = &trial.account.latency_us;
             let points = [(2.0, l.p50), (10.0, l.p90), (100.0, l.p99), (1e3, l.p999), (1e4, l.p9999)];
-            let rate = trial.rate.map_or("all that go".to_owned(), |rate| format!("{rate} pps"));
+            // Beside the lines there is room for two dozen letters.
+            let rate = match trial.rate {
+                Some(rate) if rate >= 10_000 => format!("{}k pps", (rate + 500) / 1000),
+                Some(rate) => format!("{rate} pps"),
+                None => "all that go".to_owned(),
+            };
             let note = if trial.note.is_empty() { String::new() } else { format!(", {}", trial.note) };
             let points = points.into_iter().map(|(x, us)| (x, [us; 3])).collect();
             Series { name: format!("{rate}{note}"), points, faint: false }
@@ -100,7 +105,7 @@ fn latency(results: &Results) -> Option<Chart> {
         .collect();
     let (caption, trial) = results.flood.first()?;
     Some(Chart {
-        title: format!("Latency through the gateway, {} to {}", trial.from, trial.to),
+        title: format!("Latency through the gateway over {}", trial.driver()),
         x: "one packet in so many is slower".to_owned(),
         y: "µs from when it was due".to_owned(),
         caption: caption.clone(),
