@@ -171,7 +171,7 @@ fn pools(page: &mut Page, pools: &[PoolStatus]) {
     page.family(
         "sluice_pool_exhaustion_seconds",
         "gauge",
-        "Time until no block is free at the present rate.",
+        "Time until no block is free if they are leased on as in the last minute.",
     );
     for pool in pools {
         let labels = [("origin", &*pool.origin.0), ("pool", &*pool.name.0)];

@@ -134,7 +134,7 @@ impl<B: PacketBuf> Worker<B> {
 
     /// Tells the segments of the ports which addresses live here (RFC 5227 §2.3): at start, at
     /// take-over, and those that a change brought, `before` being the snapshot until then. One
-    /// worker does it, for [`ANNOUNCED`] addresses at most: others are asked for.
+    /// worker does it, for 256 addresses of a port at most: others are asked for.
     pub fn announce_addresses<I: Io<B>>(&mut self, before: Option<&Snapshot>, io: &mut I) {
         let snapshot = std::sync::Arc::clone(&self.snapshot);
         for port in snapshot.ports() {
