@@ -1,5 +1,7 @@
 //! Arrival: from a frame to a packet with a known owner.
 
+use std::net::Ipv4Addr;
+
 use nat::Side;
 use nat::fragments::{FragmentDrop, FragmentKey, Outcome, Piece};
 use snapshot::{Port, Snapshot};
@@ -50,26 +52,31 @@ fn admit<B: PacketBuf>(snapshot: &Snapshot, device: u8, buf: &B) -> Result<Frame
         return Err(DropReason::BadIpChecksum);
     }
     let ip = ipv4::parse(frame, header.len, offload.ip == Checksum::Good)?;
-    check_addresses(snapshot, port, &ip)?;
+    check_addresses(snapshot, port, ip.source, ip.destination)?;
     Ok(Frame::Ip { port: number, ip })
 }
 
 /// Martians and spoofed sources (RFC 1812 §5.3.7, RFC 2827).
-pub(crate) fn check_addresses(snapshot: &Snapshot, port: &Port, ip: &Ipv4) -> Result<(), DropReason> {
-    let [s, s1, ..] = ip.source.octets();
+pub(crate) fn check_addresses(
+    snapshot: &Snapshot,
+    port: &Port,
+    source: Ipv4Addr,
+    destination: Ipv4Addr,
+) -> Result<(), DropReason> {
+    let [s, s1, ..] = source.octets();
     let link_local = s == 169 && s1 == 254 && port.side == Side::Outside;
     if matches!(s, 0 | 127 | 224..) || link_local {
         return Err(DropReason::MartianSource);
     }
-    if matches!(ip.destination.octets()[0], 0 | 127 | 224..) || port.is_broadcast(ip.destination) {
+    if matches!(destination.octets()[0], 0 | 127 | 224..) || port.is_broadcast(destination) {
         return Err(DropReason::MartianDestination);
     }
     // An inside port takes sources that inside routes lead to, an outside port none of those.
     let home = match port.side {
-        Side::Inside => snapshot.leads(ip.source, Side::Inside),
-        Side::Outside => snapshot.side_of(ip.source) != Some(Side::Inside),
+        Side::Inside => snapshot.leads(source, Side::Inside),
+        Side::Outside => snapshot.side_of(source) != Some(Side::Inside),
     };
-    if !home || snapshot.local(ip.source).is_some() {
+    if !home || snapshot.local(source).is_some() {
         return Err(DropReason::SpoofedSource);
     }
     Ok(())

@@ -162,7 +162,7 @@ impl<B: PacketBuf> Worker<B> {
         };
         facts.push(Fact::Arrives { port: number });
         let ip = packet(asked);
-        if let Err(reason) = crate::arrive::check_addresses(snapshot, port, &ip) {
+        if let Err(reason) = crate::arrive::check_addresses(snapshot, port, ip.source, ip.destination) {
             return Outcome::Drop(reason);
         }
         let tag = Tag::new(Task::Egress, number);
@@ -310,7 +310,7 @@ impl<B: PacketBuf> Worker<B> {
             // A hairpin's second pass has an owner of its own; its first pass ends here.
             return Outcome::Forward { source, destination };
         }
-        let hash = crate::originate::flow_hash(ip, source.port, destination.port);
+        let hash = crate::originate::flow_hash(ip.source, ip.destination, source.port, destination.port);
         let inside = snapshot.side_of(source.address) == Some(Side::Inside);
         let prefer = if inside { Side::Outside } else { Side::Inside };
         let Some(hop) = snapshot.next_hop(destination.address, hash, prefer) else {

@@ -7,16 +7,18 @@
 //!
 //! Each stage is a function of its own, so that what it keeps in registers stays there.
 
+use std::net::Ipv4Addr;
 use std::slice;
 
-use nat::{KeyHash, Nat, PlainKey, Tick};
+use nat::{KeyHash, Nat, PlainKey, Side, Tick};
 use snapshot::{Port, Snapshot};
 use wire::checksum::Delta;
-use wire::{Checksum, Lane, MacAddr, PacketBuf, Protocol, TcpFlags, TcpSummary};
+use wire::{Checksum, Endpoint, Lane, MacAddr, PacketBuf, Protocol, TcpFlags, TcpSummary};
 
 use crate::forward::Hop;
 use crate::io::Io;
 use crate::neighbours::NextHopId;
+use crate::outset::Outset;
 use crate::worker::Worker;
 
 /// Packets that go through a stage together; what a burst has beyond goes the long way.
@@ -152,9 +154,10 @@ fn read_lane<B: PacketBuf>(glances: &mut Glances, nat: &Nat, mac: MacAddr, lane:
     }
 }
 
-/// Second stage: asks for records.
+/// Second stage: asks for records; gives how many seem to have none.
 #[inline(never)]
-fn near_lane(glances: &mut Glances, nat: &Nat, packets: usize) {
+fn near_lane(glances: &mut Glances, nat: &Nat, packets: usize) -> usize {
+    let mut unknown = 0;
     let glances = glances.0.get_mut(..packets).unwrap_or_default();
     for glance in glances.iter_mut().filter(|g| g.sight != Sight::Odd) {
         glance.likely = nat.prefetch_likely(glance.hash);
@@ -162,6 +165,30 @@ fn near_lane(glances: &mut Glances, nat: &Nat, packets: usize) {
     // Those that are not at home: by now the other bucket is near.
     for glance in glances.iter_mut().filter(|g| g.likely == Nat::NOT_NEAR) {
         glance.likely = nat.prefetch_away(glance.hash);
+        unknown += usize::from(glance.likely == Nat::NOT_NEAR);
+    }
+    unknown
+}
+
+/// Between them, where packets seem to be the first of their flows: asks for what opening those takes.
+#[inline(never)]
+fn ahead_lane<B: PacketBuf>(glances: &Glances, nat: &Nat, lane: &[B]) {
+    let new = |(glance, buf): (&Glance, &B)| {
+        let new = glance.likely == Nat::NOT_NEAR && glance.sight != Sight::Odd;
+        let head = buf.bytes().first_chunk::<HEAD>().filter(|_| new)?;
+        Some(key(head).tuple().source)
+    };
+    let mut senders = [(Endpoint::new(Ipv4Addr::UNSPECIFIED, 0), KeyHash::NONE, 0); LANE];
+    let mut n = 0;
+    for (source, slot) in glances.0.iter().zip(lane).filter_map(new).zip(&mut senders) {
+        *slot = (source, nat.near_sender(source.address), 0);
+        n += 1;
+    }
+    for (_, hash, sender) in senders.iter_mut().take(n) {
+        *sender = nat.near_record(*hash);
+    }
+    for (source, _, sender) in senders.iter().take(n) {
+        nat.near_mapping(*sender, *source);
     }
 }
 
@@ -300,14 +327,17 @@ impl<B: PacketBuf> Worker<B> {
         let packets = lane.frames().len();
         let mut glances = self.glances.take().unwrap_or_else(Glances::new);
         read_lane(&mut glances, &self.nat, port.mac, lane.frames());
-        near_lane(&mut glances, &self.nat, packets.min(LANE));
+        let unknown = near_lane(&mut glances, &self.nat, packets.min(LANE));
+        if unknown > 1 && port.side == Side::Inside {
+            ahead_lane(&glances, &self.nat, lane.frames());
+        }
         let (mut rest, mut frames, mut odd, mut full) = (glances.0.iter(), lane.take_all(), 0, 0);
         loop {
             let Worker { nat, ways, judged, now, .. } = self;
             let terms = Terms { nat, ways, port: port.id.0, judged: *judged, now: *now };
             let Some((glance, buf)) = pass_on(terms, &mut rest, &mut frames, &mut full, io) else { break };
             odd += 1;
-            if let Some(buf) = self.pass_late(port.id.0, &glance, buf, io) {
+            if let Some(buf) = self.pass_late(snapshot, port, &glance, buf, io) {
                 self.arrive(snapshot, device, buf, io);
             }
         }
@@ -319,31 +349,56 @@ impl<B: PacketBuf> Worker<B> {
         self.glances = Some(glances);
     }
 
-    /// The same for TCP, for padded packets, and for one whose record is elsewhere than its hash made most
-    /// likely; gives it back, without its padding, if it must go the long way.
+    /// The same for TCP, for padded packets, for one whose record is elsewhere than its hash made most
+    /// likely, and for UDP that has none yet; gives it back, without its padding, if it must go the long way.
     #[inline(never)]
-    fn pass_late<I: Io<B>>(&mut self, port: u8, glance: &Glance, mut buf: B, io: &mut I) -> Option<B> {
+    fn pass_late<I: Io<B>>(
+        &mut self,
+        snapshot: &Snapshot,
+        port: &Port,
+        glance: &Glance,
+        mut buf: B,
+        io: &mut I,
+    ) -> Option<B> {
         let Glance { hash, total, sight, .. } = *glance;
         // What lies beyond the packet is padding.
         if sight == Sight::Odd || !buf.set_len(14 + usize::from(total)) {
             return Some(buf);
         }
-        let segment =
-            if buf.bytes().get(23) == Some(&Protocol::TCP.0) { segment(buf.bytes(), total) } else { None };
-        let frame = buf.bytes_mut();
-        let Some(head) = frame.first_chunk_mut::<HEAD>() else { return Some(buf) };
-        let key = key(head);
-        let Some(entry) = self.nat.for_port(glance.likely, hash, &key, port) else { return Some(buf) };
+        let Some(head) = buf.bytes().first_chunk::<HEAD>() else { return Some(buf) };
+        let (key, number) = (key(head), port.id.0);
+        let segment = if head[23] == Protocol::TCP.0 { segment(buf.bytes(), total) } else { None };
+        let (entry, known) = match self.nat.for_port(glance.likely, hash, &key, number) {
+            Some(entry) => (entry, true),
+            None if segment.is_some() => return Some(buf),
+            None => match self.set_out(snapshot, port, &key.tuple()) {
+                Outset::Open(entry) => (entry, false),
+                Outset::Refused(reason, reject) => {
+                    self.turn_away(snapshot, number, buf, (reason, reject), io);
+                    return None;
+                }
+                Outset::NotPlain => return Some(buf),
+            },
+        };
         let Worker { nat, ways, judged, now, .. } = self;
         let way = |word| Way::of(ways, word, total);
         let noted = match segment {
-            Some(_) => nat.express::<false, _>(entry, &key, port, *judged, total, *now, way),
-            None => nat.express::<true, _>(entry, &key, port, *judged, total, *now, way),
+            Some(_) => nat.express::<false, _>(entry, &key, number, *judged, total, *now, way),
+            None => nat.express::<true, _>(entry, &key, number, *judged, total, *now, way),
         };
-        let Some((express, way)) = noted else { return Some(buf) };
-        head[..12].copy_from_slice(&way.macs);
+        let Some((express, way)) = noted else {
+            if known {
+                return Some(buf);
+            }
+            self.send_first(snapshot, number, buf, entry, io);
+            return None;
+        };
+        let frame = buf.bytes_mut();
+        if let Some(head) = frame.first_chunk_mut::<HEAD>() {
+            head[..12].copy_from_slice(&way.macs);
+            translate(head, &express);
+        }
         let device = way.device;
-        translate(head, &express);
         let transport = Delta(u16::from_be(express.transport));
         match segment {
             Some(segment) => {
@@ -354,7 +409,7 @@ impl<B: PacketBuf> Worker<B> {
                 transport.apply_udp_at(frame, 40);
             }
         }
-        self.counters.fast += 1;
+        self.counters.fast += u64::from(known);
         match io.transmit(device, buf) {
             Ok(()) => self.counters.sent += 1,
             Err(buf) => self.drop(buf, crate::DropReason::TxFull),

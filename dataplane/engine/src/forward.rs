@@ -39,11 +39,16 @@ impl Hop {
         }
     }
 
-    fn encode(self) -> u32 {
+    pub(crate) fn encode(self) -> u32 {
         match self {
             Hop::Hairpin => 1,
-            Hop::Neighbour(id) => id.0 + 2,
+            Hop::Neighbour(id) => id.0 + Hop::FIRST,
         }
+    }
+
+    /// Its word, with the note that it was worked out for packets of `port`.
+    pub(crate) fn noted(self, port: u8) -> u32 {
+        self.encode() | (u32::from(port) + 1) << 24
     }
 }
 
@@ -112,8 +117,8 @@ impl<B: PacketBuf> Worker<B> {
     ) -> Result<Hop, DropReason> {
         let word = self.nat.route(hit).map_or(0, |(_, word)| word);
         if let Some(hop) = Hop::decode(word) {
-            if word & !WORD == 0 {
-                self.note_port(snapshot, transit, hit, hop);
+            if word & !WORD == 0 && self.serves_port(snapshot, transit, hop) {
+                self.note(hit, hop.noted(transit.tag.port));
             }
             return Ok(hop);
         }
@@ -127,42 +132,41 @@ impl<B: PacketBuf> Worker<B> {
             }
             Hop::Hairpin
         } else {
-            let hash = flow_hash(&transit.ip, rewrite.source.port, to.port);
+            let hash = flow_hash(transit.ip.source, transit.ip.destination, rewrite.source.port, to.port);
             let prefer = if inside { Side::Outside } else { Side::Inside };
             let next = snapshot.next_hop(to.address, hash, prefer).ok_or(DropReason::NoRoute)?;
             let id = self.neighbours.intern(next.port.0, next.address);
             Hop::Neighbour(id.ok_or(DropReason::NeighbourQueueFull)?)
         };
-        let mut notes = self.nat.notes(hit.session);
-        notes.next_hop[hit.direction as usize] = hop.encode();
-        self.nat.set_notes(hit.session, notes);
-        self.note_port(snapshot, transit, hit, hop);
+        let serves = self.serves_port(snapshot, transit, hop);
+        self.note(hit, if serves { hop.noted(transit.tag.port) } else { hop.encode() });
         Ok(hop)
     }
 
-    /// Notes that later packets of this direction that come in by the same port may go the short way,
-    /// where what this one met would hold for each of them.
-    fn note_port(&mut self, snapshot: &Snapshot, transit: &Transit<B>, hit: Hit, hop: Hop) {
-        let (tag, Hop::Neighbour(id)) = (transit.tag, hop) else { return };
+    fn note(&mut self, hit: Hit, word: u32) {
+        let mut notes = self.nat.notes(hit.session);
+        notes.next_hop[hit.direction as usize] = word;
+        self.nat.set_notes(hit.session, notes);
+    }
+
+    /// May later packets of this direction that come in by the same port go the short way, because
+    /// what this one met holds for each of them?
+    fn serves_port(&self, snapshot: &Snapshot, transit: &Transit<B>, hop: Hop) -> bool {
+        let (tag, Hop::Neighbour(id)) = (transit.tag, hop) else { return false };
         if tag.hairpin || transit.error.is_some() || tag.port == u8::MAX {
-            return;
+            return false;
         }
         let side = |port: u8| snapshot.port(port).map(|p| p.side);
-        let (from, to) = (side(tag.port), self.neighbours.lookup(id).and_then(|(port, ..)| side(port)));
-        let alone = match tag.task {
+        match tag.task {
             Task::Balanced | Task::BalancedReply => true,
             // Another worker may be asked first: about what one inside host sends to another, and about
             // what a backend sends.
             Task::Egress | Task::Inbound => {
-                (from, to) != (Some(Side::Inside), Some(Side::Inside))
+                let to = self.neighbours.lookup(id).and_then(|(port, ..)| side(port));
+                (side(tag.port), to) != (Some(Side::Inside), Some(Side::Inside))
                     && !snapshot.is_backend(transit.key.protocol, transit.key.source)
             }
             Task::Return | Task::Meet | Task::Resolve => false,
-        };
-        if alone {
-            let mut notes = self.nat.notes(hit.session);
-            notes.next_hop[hit.direction as usize] = hop.encode() | (u32::from(tag.port) + 1) << 24;
-            self.nat.set_notes(hit.session, notes);
         }
     }
 

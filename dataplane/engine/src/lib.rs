@@ -26,6 +26,7 @@ mod limiter;
 mod neighbours;
 mod opened;
 mod originate;
+mod outset;
 mod reason;
 mod steer;
 mod worker;

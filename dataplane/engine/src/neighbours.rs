@@ -23,6 +23,8 @@ pub const WAITING_PER_NEXT_HOP: usize = 16;
 pub const WAITING_TOTAL: usize = 256;
 /// Next hops that a worker knows at most.
 pub const NEXT_HOPS: usize = 65_536;
+/// Places for numbers that were asked for lately.
+const RECENT: usize = 64;
 /// Time between two requests.
 const RETRY: u32 = 10;
 /// Requests before a next hop is given up.
@@ -73,6 +75,8 @@ pub struct QueueFull;
 pub struct Neighbours<B> {
     entries: Vec<Entry<B>>,
     index: HashMap<(u8, Ipv4Addr), u32>,
+    /// Numbers that were asked for lately, by the address's last bits: they stay for ever.
+    recent: [(u8, Ipv4Addr, u32); RECENT],
     asking: Vec<u32>,
     /// Entries this worker resolves, by the time they are looked at again.
     ageing: BinaryHeap<Reverse<(Tick, u32)>>,
@@ -84,6 +88,7 @@ impl<B> Default for Neighbours<B> {
         Neighbours {
             entries: Vec::new(),
             index: HashMap::new(),
+            recent: [(0, Ipv4Addr::UNSPECIFIED, u32::MAX); RECENT],
             asking: Vec::new(),
             ageing: BinaryHeap::new(),
             waiting: 0,
@@ -94,7 +99,12 @@ impl<B> Default for Neighbours<B> {
 impl<B> Neighbours<B> {
     /// The number of a next hop, given out at first use; `None` when the table is full.
     pub fn intern(&mut self, port: u8, address: Ipv4Addr) -> Option<NextHopId> {
+        let place = &mut self.recent[address.to_bits() as usize % RECENT];
+        if (place.0, place.1) == (port, address) && place.2 != u32::MAX {
+            return Some(NextHopId(place.2));
+        }
         if let Some(&id) = self.index.get(&(port, address)) {
+            *place = (port, address, id);
             return Some(NextHopId(id));
         }
         if self.entries.len() >= NEXT_HOPS {

@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 
 use nat::Side;
 use snapshot::Snapshot;
-use wire::{Ipv4, PacketBuf, Transport, build, ipv4};
+use wire::{PacketBuf, Transport, build, ipv4};
 
 use crate::handoff::{Tag, Task};
 use crate::io::Io;
@@ -139,10 +139,15 @@ impl<B: PacketBuf> Worker<B> {
 }
 
 /// The hash that picks one of several next hops: the same for all packets of a flow.
-pub(crate) fn flow_hash(ip: &Ipv4, source_port: u16, destination_port: u16) -> u32 {
+pub(crate) fn flow_hash(
+    source: Ipv4Addr,
+    destination: Ipv4Addr,
+    source_port: u16,
+    destination_port: u16,
+) -> u32 {
     wire::toeplitz::words([
-        u32::from(ip.source),
-        u32::from(ip.destination),
+        u32::from(source),
+        u32::from(destination),
         u32::from(source_port) << 16 | u32::from(destination_port),
     ])
 }

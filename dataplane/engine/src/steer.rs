@@ -83,6 +83,14 @@ pub(crate) fn steer(snapshot: &Snapshot, key: &Tuple, ip: &Ipv4, tag: Tag, worke
     }
 }
 
+/// Is a UDP or TCP packet with this key from an inside port its sender's own, of a flow that this worker owns?
+pub(crate) fn is_own_egress(snapshot: &Snapshot, key: &Tuple, me: WorkerId, workers: u16) -> bool {
+    let own = Steered::To { task: Task::Egress, owner: me };
+    snapshot.vip(key.protocol, key.destination).is_none()
+        && !snapshot.is_backend(key.protocol, key.source)
+        && steer_plain(snapshot, key, Side::Inside, false, workers) == own
+}
+
 /// The owner of what an inside host sends of its own.
 pub(crate) fn own_egress(key: &Tuple, workers: u16) -> Steered {
     Steered::To { task: Task::Egress, owner: by_address(key.source.address, workers) }

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use nat::fragments::FragmentTable;
-use nat::{Limits, Nat, Side, Tick, Timeouts, WorkerId};
+use nat::{Limits, MappingBehavior, Nat, Side, Tick, Timeouts, WorkerId};
 use snapshot::Snapshot;
 use wire::{Embedded, Ipv4, PacketBuf, Tuple, ethernet, ipv4};
 
@@ -80,6 +80,8 @@ pub struct Worker<B: PacketBuf> {
     pub(crate) glances: Option<Box<Glances>>,
     /// By next hop.
     pub(crate) ways: Vec<Way>,
+    /// The pool, by its place in memory, and the mapping that new flows last left by: a guess for those to come.
+    pub(crate) expected: (usize, MappingBehavior),
 }
 
 impl<B: PacketBuf> Worker<B> {
@@ -110,6 +112,7 @@ impl<B: PacketBuf> Worker<B> {
             judged_since: 1,
             glances: Some(Glances::new()),
             ways: Vec::new(),
+            expected: (0, MappingBehavior::EndpointIndependent),
         }
     }
 
@@ -121,6 +124,7 @@ impl<B: PacketBuf> Worker<B> {
         self.balance.fit(services, backends);
         self.opened.fit(services, backends);
         self.forget_ways();
+        self.expected.0 = 0;
         if snapshot.judged != self.snapshot.judged {
             self.judged = self.judged.wrapping_add(1);
             self.judged_since = self.judged;

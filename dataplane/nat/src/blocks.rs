@@ -194,6 +194,18 @@ impl Addresses {
         self.all.get_mut(slot as usize)?.as_mut()
     }
 
+    /// Brings near a block's record and the first line of its ports of `kind`.
+    #[inline]
+    pub(crate) fn prefetch(&self, id: BlockId, kind: Ported) {
+        let Some(outside) = self.get(id.slot()) else { return };
+        if let Some(block) = outside.blocks.get(usize::from(id.block())) {
+            mem::prefetch(block);
+        }
+        if let Some(word) = outside.words.get(outside.map(id.block(), kind as usize).0) {
+            mem::prefetch(word);
+        }
+    }
+
     pub(crate) fn block(&self, id: BlockId) -> Option<&Block> {
         self.get(id.slot())?.blocks.get(usize::from(id.block()))
     }

@@ -164,6 +164,22 @@ impl Subscribers {
         })
     }
 
+    /// Brings near the index line of a subscriber.
+    #[inline]
+    pub(crate) fn prefetch(&self, pool: u32, address: u32) -> KeyHash {
+        let hash = Self::hash(self.seed, pool, address);
+        self.index.prefetch(hash);
+        hash
+    }
+
+    /// Brings near the record that this hash most likely belongs to; its number, if there is any.
+    #[inline]
+    pub(crate) fn prefetch_likely(&self, hash: KeyHash) -> u32 {
+        let id = self.index.likely(hash).unwrap_or(NIL);
+        self.records.prefetch(id as usize);
+        id
+    }
+
     /// Makes one known; it must not be yet. `None` when there is no room.
     pub(crate) fn add(&mut self, pool: u32, address: Ipv4Addr, quotas: &Quotas, now: Tick) -> Option<u32> {
         let address = address.to_bits();

@@ -7,7 +7,7 @@
 //! [`Nat::express`] takes only a record that is noted for the packet's port. It does not know the
 //! space: where an ingress session takes over the key of an egress one, the latter's note goes.
 
-use wire::TcpSummary;
+use wire::{TcpSummary, Tuple};
 
 use super::Nat;
 use crate::index::KeyHash;
@@ -30,6 +30,11 @@ impl PlainKey {
     #[inline]
     pub const fn new(addresses: u64, ports: u32, protocol: u8) -> Self {
         PlainKey(Key { addresses, ports, protocol })
+    }
+
+    /// As others have it.
+    pub const fn tuple(&self) -> Tuple {
+        self.0.tuple()
     }
 }
 

@@ -1,6 +1,7 @@
 //! One worker's NAT: the type that the engine holds.
 
 mod acquire;
+mod ahead;
 mod balanced;
 mod ending;
 mod express;
@@ -94,6 +95,7 @@ pub struct Nat {
     opened: u64,
     ended: u64,
     half_open_evicted: u64,
+    expected: ahead::Expected,
 }
 
 /// What mappings refer to.
@@ -142,6 +144,7 @@ impl Nat {
             opened: 0,
             ended: 0,
             half_open_evicted: 0,
+            expected: ahead::Expected::NOTHING,
         }
     }
 
