@@ -31,4 +31,6 @@ pub mod pages;
 #[cfg(feature = "machine")]
 pub mod plot;
 #[cfg(feature = "machine")]
+pub mod ports;
+#[cfg(feature = "machine")]
 pub mod spread;

@@ -4,7 +4,9 @@ mod bench;
 mod compare;
 mod flood;
 mod floor;
+mod handover;
 mod plot;
+mod ring;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -42,6 +44,10 @@ enum Command {
     Compare(compare::Compare),
     /// A packet generator over any port: rate, latency, loss, the highest rate without loss.
     Flood(flood::Flood),
+    /// The engine between DPDK ports in memory: what ports add.
+    Ring(ring::Ring),
+    /// Two workers on two CPUs: their rate to one's, and what a handed-over packet costs.
+    Handover(handover::Options),
     /// Pictures (SVG and PNG) from recorded results.
     Plot(plot::Plot),
 }
@@ -108,6 +114,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Bench(bench) => bench.run(),
         Command::Compare(compare) => compare.run(),
         Command::Flood(flood) => flood.run(),
+        Command::Ring(ring) => ring.run(),
+        Command::Handover(handover) => handover.run(),
         Command::Plot(plot) => plot.run(),
     };
     match done {

@@ -10,7 +10,7 @@ mod testpmd;
 mod undo;
 mod vpp;
 
-pub use testpmd::IN_FLIGHT;
+pub use testpmd::{IN_FLIGHT, Mover};
 pub use undo::undo_all;
 
 use std::path::Path;
@@ -45,7 +45,7 @@ pub struct Plan {
 }
 
 /// One gateway at one number of sessions.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// `Sluice`, or a peer's name.
     pub who: String,
@@ -154,19 +154,16 @@ fn one(plan: &Plan, nat: Nat, sessions: u64, mut progress: impl FnMut(&str, f64)
         None
     };
     // Sessions are nothing to it: once is enough.
-    let testpmd =
-        testpmd::found().zip(second_cpu(plan.cpu)).filter(|_| Some(&sessions) == plan.sessions.first());
+    let mover = Mover::found().filter(|_| nat == Nat::Snat && Some(&sessions) == plan.sessions.first());
     let (mut costs, mut clocks, mut moves) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=plan.runs {
         progress("rounds", 0.35 + 0.65 * round as f64 / (plan.runs + 1) as f64);
         ours.run()?;
         let cost = kernel.run(plan.kernel_packets)?;
         let clock = vpp.as_ref().map(Vpp::run).transpose()?;
-        let moved = match testpmd {
-            Some((program, main)) if nat == Nat::Snat => {
-                Some(testpmd::run(program, main, plan.cpu, Duration::from_millis(500))?)
-            }
-            _ => None,
+        let moved = match &mover {
+            Some(mover) => mover.run(plan.cpu, Duration::from_millis(500))?,
+            None => None,
         };
         // The first round only warms up.
         if round > 0 {

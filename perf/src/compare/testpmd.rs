@@ -27,6 +27,23 @@ pub(super) fn found() -> Option<&'static str> {
     PROGRAMS.into_iter().find(|p| super::in_path(p))
 }
 
+/// `testpmd` on this machine, with a CPU for its command line.
+pub struct Mover {
+    program: &'static str,
+}
+
+impl Mover {
+    /// It, if the machine has it.
+    pub fn found() -> Option<Self> {
+        found().map(|program| Mover { program })
+    }
+
+    /// Cycles a packet over `time` on `cpu`; `None`: there is no second CPU for its command line.
+    pub fn run(&self, cpu: usize, time: Duration) -> Result<Option<f64>> {
+        super::second_cpu(cpu).map(|main| run(self.program, main, cpu, time)).transpose()
+    }
+}
+
 fn arguments(main: usize, cpu: usize) -> Vec<String> {
     let mut all = vec![format!("--lcores=0@{main},1@{cpu}")];
     all.push(format!("--file-prefix=sluice-testpmd-{}", std::process::id()));
@@ -38,7 +55,7 @@ fn arguments(main: usize, cpu: usize) -> Vec<String> {
 }
 
 /// Cycles a packet over `time` on `cpu`; its own commands wait on `main`.
-pub(super) fn run(program: &str, main: usize, cpu: usize, time: Duration) -> Result<f64> {
+fn run(program: &str, main: usize, cpu: usize, time: Duration) -> Result<f64> {
     if main == cpu {
         bail!("{program} needs a second CPU for its command line");
     }

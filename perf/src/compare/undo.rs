@@ -40,12 +40,14 @@ impl Undo {
     }
 }
 
-/// Undoes all that is still borrowed, the last first: for a program that ends by a signal.
+/// Undoes all that is still borrowed, the last first: for a program that ends by a signal. Who would
+/// borrow or give back after that waits for the end.
 pub fn undo_all() {
     let mut all = borrowed();
     while let Some(undo) = all.pop() {
         undo.run();
     }
+    std::mem::forget(all);
 }
 
 /// Something borrowed; dropping gives it back.
@@ -74,9 +76,12 @@ impl Borrowed {
         if old.parse::<u64>().is_ok_and(|old| old >= least) {
             return Ok(None);
         }
+        let undo = Undo::Setting(path.to_owned(), old);
+        let mut all = borrowed();
         fs::write(path, least.to_string())
             .with_context(|| format!("write {least} to {path}: run as root of the machine, or write it"))?;
-        Ok(Some(Borrowed::new(Undo::Setting(path.to_owned(), old))))
+        all.push(undo.clone());
+        Ok(Some(Borrowed(undo)))
     }
 }
 
@@ -125,9 +130,12 @@ impl Namespace {
             }
         }
         let name = format!("{PREFIX}{}-{role}", std::process::id());
+        let undo = Undo::Namespace(name.clone());
+        // Under the lock, so that an interrupt finds it either not made or in the list.
+        let mut all = borrowed();
         command("ip", &["netns", "add", &name]).context("make a namespace: run as root")?;
-        let borrowed = Borrowed::new(Undo::Namespace(name.clone()));
-        Ok(Namespace { name, _borrowed: borrowed })
+        all.push(undo.clone());
+        Ok(Namespace { name, _borrowed: Borrowed(undo) })
     }
 
     /// Its name.

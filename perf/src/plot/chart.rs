@@ -16,6 +16,8 @@ pub enum Scale {
 pub enum Kind {
     /// Points `(x, least, middle, most)` of each series, x on a logarithmic scale.
     Lines(Scale, Vec<Series>),
+    /// The same over numbers, with decades on the vertical axis as well: for what differs by tens.
+    Decades(Vec<Series>),
     /// A name, and least, middle and most, from the top down.
     Bars(Vec<(String, [f64; 3])>),
 }
@@ -78,7 +80,7 @@ impl Chart {
     /// As a file.
     pub fn svg(&self) -> String {
         let height = match &self.kind {
-            Kind::Lines(..) => 430.0,
+            Kind::Lines(..) | Kind::Decades(_) => 430.0,
             Kind::Bars(bars) => TOP + BOTTOM + 26.0 * bars.len() as f64,
         };
         let mut s = String::new();
@@ -94,24 +96,35 @@ impl Chart {
             escape(&self.caption)
         );
         match &self.kind {
-            Kind::Lines(scale, series) => self.lines(&mut s, height, *scale, series),
+            Kind::Lines(scale, series) => self.lines(&mut s, height, *scale, series, false),
+            Kind::Decades(series) => self.lines(&mut s, height, Scale::Numbers, series, true),
             Kind::Bars(bars) => self.bars(&mut s, height, bars),
         }
         s.push_str("</svg>\n");
         s
     }
 
-    fn lines(&self, s: &mut String, height: f64, scale: Scale, series: &[Series]) {
+    fn lines(&self, s: &mut String, height: f64, scale: Scale, series: &[Series], decades: bool) {
         let all = || series.iter().flat_map(|l| &l.points);
         let (first, last) = all().fold((f64::MAX, f64::MIN), |(a, b), (x, _)| (a.min(x.ln()), b.max(x.ln())));
         let most = all().fold(0f64, |m, (_, y)| m.max(y[2]));
-        let step = step(most);
-        let top = (most / step).ceil() * step;
         let (right, bottom) = (WIDTH - RIGHT, height - BOTTOM);
         let x = |v: f64| LEFT + (v.ln() - first) / (last - first).max(1e-9) * (right - LEFT);
-        let y = |v: f64| bottom - v / top.max(1e-9) * (bottom - TOP);
-        let mut v = 0.0;
-        while v <= top + step / 2.0 {
+        let marks = if decades {
+            // From the decade below the least to the one above the most.
+            let least = all().fold(f64::MAX, |m, (_, y)| m.min(y[0])).max(0.1);
+            let (from, to) = (least.log10().floor() as i32, most.max(1.0).log10().ceil() as i32);
+            (from..=to.max(from + 1)).map(|n| 10f64.powi(n)).collect()
+        } else {
+            let step = step(most);
+            (0..=(most / step).ceil().max(1.0) as i32).map(|n| f64::from(n) * step).collect::<Vec<_>>()
+        };
+        let (low, top) = (marks.first().copied().unwrap_or(0.0), marks.last().copied().unwrap_or(1.0));
+        let y = |v: f64| {
+            let share = if decades { (v.max(low) / low).ln() / (top / low).ln() } else { v / top.max(1e-9) };
+            bottom - share * (bottom - TOP)
+        };
+        for v in marks {
             let at = y(v);
             let _ = writeln!(
                 s,
@@ -123,7 +136,6 @@ impl Chart {
                 LEFT - 8.0,
                 at + 4.0
             );
-            v += step;
         }
         let factor = if scale == Scale::Numbers { 10.0 } else { 8.0 };
         let mut v = if scale == Scale::Numbers { 1.0 } else { 1024.0 };

@@ -2,6 +2,7 @@
 
 use super::{Chart, Kind, Results, Scale, Series};
 use crate::bench::Record;
+use crate::compare::Point;
 use crate::spread::Spread;
 
 const fn three(s: Spread) -> [f64; 3] {
@@ -23,6 +24,36 @@ fn plain<'a>(results: &'a Results, nat: &str) -> Vec<&'a Record> {
 fn series(name: &str, records: &[&Record], faint: bool, figure: impl Fn(&Record) -> [f64; 3]) -> Series {
     let points = records.iter().map(|r| (r.sessions as f64, figure(r))).collect();
     Series { name: name.to_owned(), points, faint }
+}
+
+/// A line for each gateway and translation of `compare`, and the memory floor of our runs.
+fn peers(points: &[Point]) -> Vec<Series> {
+    let mut lines: Vec<Series> = Vec::new();
+    let mut add = |name: String, faint: bool, at: u64, figure: Spread| {
+        let point = (at as f64, three(figure));
+        match lines.iter_mut().find(|l| l.name == name) {
+            Some(line) => line.points.push(point),
+            None => lines.push(Series { name, points: vec![point], faint }),
+        }
+    };
+    // What holds no sessions has no place on this axis.
+    for p in points.iter().filter(|p| p.sessions > 0) {
+        let ours = p.who == "Sluice";
+        let name = match (ours, p.nat.as_str()) {
+            (true, "dnat") => "Sluice DNAT".to_owned(),
+            (true, _) => "Sluice SNAT".to_owned(),
+            _ => p.who.clone(),
+        };
+        add(name, !ours, p.sessions, p.cycles_per_packet);
+        if let Some(floor) = p.floor_cycles.filter(|_| p.nat == "snat") {
+            add("memory floor".to_owned(), true, p.sessions, floor);
+        }
+    }
+    for line in &mut lines {
+        line.points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        line.points.dedup_by_key(|p| p.0 as u64);
+    }
+    lines
 }
 
 /// Every chart that there is data for, by file name.
@@ -55,6 +86,12 @@ pub fn charts(results: &Results) -> Vec<(&'static str, Chart)> {
             let kind = Kind::Lines(Scale::Numbers, vec![series("SNAT", &large, false, bytes)]);
             all.push(("memory-by-sessions", chart("Resident memory", "sessions", "octets a session", kind)));
         }
+    }
+    let lines = peers(&results.compare);
+    if lines.len() > 1 {
+        let kind = Kind::Decades(lines);
+        let y = "cycles a packet on one CPU, runs in turn";
+        all.push(("peers", chart("Established sessions beside peers", "sessions, drawn uniformly", y, kind)));
     }
     let mut bars: Vec<(String, [f64; 3])> = Vec::new();
     for r in results.bench.iter().filter(|r| r.sessions == 1 << 20) {
@@ -111,4 +148,28 @@ fn latency(results: &Results) -> Option<Chart> {
         caption: caption.clone(),
         kind: Kind::Lines(Scale::Numbers, lines),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(who: &str, nat: &str, sessions: u64, cycles: f64) -> Point {
+        let cycles_per_packet = Spread::of(&[cycles]);
+        Point { who: who.into(), nat: nat.into(), sessions, cycles_per_packet, ..Point::default() }
+    }
+
+    #[test]
+    fn peers_are_lines_by_sessions_and_what_holds_none_is_left_out() {
+        let points = [
+            point("Sluice", "snat", 65536, 90.0),
+            point("Sluice", "snat", 1024, 80.0),
+            point("nftables masquerade", "snat", 1024, 3900.0),
+            point("testpmd io", "", 0, 3.0),
+        ];
+        let lines = peers(&points);
+        let names: Vec<_> = lines.iter().map(|l| (l.name.as_str(), l.faint, l.points.len())).collect();
+        assert_eq!(names, [("Sluice SNAT", false, 2), ("nftables masquerade", true, 1)]);
+        assert!(lines[0].points[0].0 < lines[0].points[1].0);
+    }
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::bench::Record;
+use crate::compare::Point;
 use crate::flood::record::{Found, Record as Trial};
 use crate::floor::FloorPoint;
 use crate::machine::Machine;
@@ -22,6 +23,8 @@ struct File {
     #[serde(default)]
     bench: Vec<Record>,
     #[serde(default)]
+    compare: Vec<Point>,
+    #[serde(default)]
     floor: Vec<FloorPoint>,
     #[serde(default)]
     flood: Vec<Trial>,
@@ -34,6 +37,8 @@ struct File {
 pub struct Results {
     /// Measured loads.
     pub bench: Vec<Record>,
+    /// Ours and peers, by runs in turn.
+    pub compare: Vec<Point>,
     /// The floor by table size.
     pub floor: Vec<FloorPoint>,
     /// Packets over DPDK ports, with what is to be written under them; those of searches left out.
@@ -72,6 +77,7 @@ impl Results {
                 all.caption = caption;
             }
             all.bench.extend(file.bench);
+            all.compare.extend(file.compare);
             all.floor.extend(file.floor);
         }
         Ok(all)
