@@ -8,6 +8,7 @@ shared machine drifts by more than either differs; medians are compared.
 import json
 import statistics
 import subprocess
+from contextlib import contextmanager
 
 from gateway import KINDS, cpus
 from net import REMOTE, wait_until
@@ -27,8 +28,9 @@ def iperf3(lab, address, seconds):
         lab.end(server)
 
 
-def testpmd_round(lab, device, seconds):
-    """One round through testpmd. Never without --no-pci: it would take hold of the machine's own NICs."""
+@contextmanager
+def testpmd(lab, device):
+    """testpmd joins the two wires. Never without --no-pci: it would take hold of the machine's own NICs."""
     main, worker = cpus()[0], cpus()[-1]
     lab.ip("out", "addr", "add", f"{BRIDGED}/24", "dev", "eth0")
     devices = [x for i, name in enumerate(("in0", "out0")) for x in ("--vdev", f"{device}{i},iface={name}")]
@@ -39,11 +41,16 @@ def testpmd_round(lab, device, seconds):
     try:
         wait_until("testpmd forwards", lambda: process.poll() is not None or not lab.run(
             "pod", "ping", "-c1", "-W1", BRIDGED, check=False).returncode, 20)
-        return iperf3(lab, BRIDGED, seconds)
+        yield
     finally:
         lab.end(process)
         lab.ip("out", "addr", "del", f"{BRIDGED}/24", "dev", "eth0")
         lab.ip("pod", "neigh", "flush", "dev", "eth0")
+
+
+def testpmd_round(lab, device, seconds):
+    with testpmd(lab, device):
+        return iperf3(lab, BRIDGED, seconds)
 
 
 def gateway_round(lab, gateway, seconds):

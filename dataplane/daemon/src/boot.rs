@@ -74,6 +74,14 @@ struct Share {
 pub(crate) fn boot(node: &Node) -> anyhow::Result<Running> {
     let cpus = worker_cpus(&node.workers);
     crate::check_cpus(&cpus)?;
+    // This thread starts all others, and workers pin themselves: what else there is to do, such as
+    // compiling thousands of objects, must not take a worker's time. With no other CPU it has to.
+    let workers: Vec<_> = cpus.iter().map(|cpu| dpdk::Cpu(usize::from(*cpu))).collect();
+    if !dpdk::keep_off(&workers) {
+        tracing::warn!(
+            "every CPU has a worker: API and compiler share them; leave one out of `workers` for these"
+        );
+    }
     let clock = Clock::start();
     let (eal, pool) = crate::devices::eal(node, cpus.len())?;
     let mut devices = Vec::new();

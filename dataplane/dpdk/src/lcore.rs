@@ -101,6 +101,13 @@ pub fn pin(cpu: Cpu) -> Result<(), Error> {
     if set.is_some_and(|mask| mask.apply()) { Ok(()) } else { Err(Error::WrongCpu { cpu: cpu.0, allowed }) }
 }
 
+/// Keeps the calling thread, and those that it starts, off these CPUs. False, and nothing done, when no
+/// allowed one is left.
+pub fn keep_off(cpus: &[Cpu]) -> bool {
+    let others: Vec<usize> = allowed_cpus().into_iter().filter(|cpu| !cpus.contains(&Cpu(*cpu))).collect();
+    !others.is_empty() && CpuMask::of(&others).is_some_and(|mask| mask.apply())
+}
+
 /// Lets the calling thread run on all allowed CPUs again.
 pub fn unpin() -> Result<(), Error> {
     let allowed = allowed_cpus();
@@ -126,6 +133,24 @@ mod tests {
             assert_eq!(CpuMask::of_this_thread().unwrap().cpus(), vec![allowed[0]]);
             unpin().unwrap();
             assert_eq!(CpuMask::of_this_thread().unwrap().cpus(), allowed);
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn a_thread_keeps_off_cpus_unless_no_other_is_left() {
+        let allowed = allowed_cpus();
+        std::thread::spawn(move || {
+            let all: Vec<Cpu> = allowed.iter().copied().map(Cpu).collect();
+            assert!(!keep_off(&all));
+            assert_eq!(CpuMask::of_this_thread().unwrap().cpus(), allowed);
+            if let [first, rest @ ..] = &*all
+                && !rest.is_empty()
+            {
+                assert!(keep_off(&[*first]));
+                assert_eq!(CpuMask::of_this_thread().unwrap().cpus(), allowed[1..]);
+            }
         })
         .join()
         .unwrap();

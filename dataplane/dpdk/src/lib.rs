@@ -35,7 +35,7 @@ pub use device::{Device, PortNumber};
 pub use eal::{Eal, EalConfig, Hugepages, Memory};
 pub use error::Error;
 pub use interface::Interface;
-pub use lcore::{Cpu, Lcore, allowed_cpus, pin, unpin};
+pub use lcore::{Cpu, Lcore, allowed_cpus, keep_off, pin, unpin};
 pub use log::Level;
 pub use mbuf::Mbuf;
 pub use mempool::{Leak, Mempool, PoolConfig};
