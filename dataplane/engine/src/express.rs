@@ -51,6 +51,12 @@ pub(crate) struct Glance {
 
 impl Glance {
     const ODD: Glance = Glance { hash: KeyHash::NONE, likely: 0, total: 0, sight: Sight::Odd };
+
+    /// May the third stage do?
+    #[inline]
+    fn is_quick(&self) -> bool {
+        self.sight == Sight::Udp && self.likely != Nat::NOT_NEAR
+    }
 }
 
 /// Glances of a lane, which a worker keeps so that none is made for each.
@@ -216,7 +222,7 @@ fn pass_on<B: PacketBuf, I: Io<B>>(
     let left = loop {
         let Some(mut buf) = frames.next() else { break None };
         let Some(glance) = rest.next() else { break Some((Glance::ODD, buf)) };
-        if glance.sight != Sight::Udp {
+        if !glance.is_quick() {
             break Some((*glance, buf));
         }
         let Some(head) = buf.bytes_mut().first_chunk_mut::<HEAD>() else { break Some((*glance, buf)) };
@@ -328,14 +334,25 @@ impl<B: PacketBuf> Worker<B> {
         let mut glances = self.glances.take().unwrap_or_else(Glances::new);
         read_lane(&mut glances, &self.nat, port.mac, lane.frames());
         let unknown = near_lane(&mut glances, &self.nat, packets.min(LANE));
-        if unknown > 1 && port.side == Side::Inside {
+        // Where flows that began were refused, others will be: nothing is looked up for them.
+        if unknown > 1 && port.side == Side::Inside && self.ahead > 0 {
             ahead_lane(&glances, &self.nat, lane.frames());
+        }
+        if unknown > 0 {
+            self.ahead = 0;
         }
         let (mut rest, mut frames, mut odd, mut full) = (glances.0.iter(), lane.take_all(), 0, 0);
         loop {
-            let Worker { nat, ways, judged, now, .. } = self;
-            let terms = Terms { nat, ways, port: port.id.0, judged: *judged, now: *now };
-            let Some((glance, buf)) = pass_on(terms, &mut rest, &mut frames, &mut full, io) else { break };
+            // Straight to the long way where it is known to be needed.
+            let odd_next = rest.as_slice().first().is_none_or(|g| !g.is_quick());
+            let left = if odd_next {
+                frames.next().map(|buf| (rest.next().copied().unwrap_or(Glance::ODD), buf))
+            } else {
+                let Worker { nat, ways, judged, now, .. } = self;
+                let terms = Terms { nat, ways, port: port.id.0, judged: *judged, now: *now };
+                pass_on(terms, &mut rest, &mut frames, &mut full, io)
+            };
+            let Some((glance, buf)) = left else { break };
             odd += 1;
             if let Some(buf) = self.pass_late(snapshot, port, &glance, buf, io) {
                 self.arrive(snapshot, device, buf, io);
@@ -368,11 +385,15 @@ impl<B: PacketBuf> Worker<B> {
         let Some(head) = buf.bytes().first_chunk::<HEAD>() else { return Some(buf) };
         let (key, number) = (key(head), port.id.0);
         let segment = if head[23] == Protocol::TCP.0 { segment(buf.bytes(), total) } else { None };
-        let (entry, known) = match self.nat.for_port(glance.likely, hash, &key, number) {
+        // UDP that has no record as far as its index line tells is most likely a flow's first packet.
+        let new = segment.is_none() && glance.likely == Nat::NOT_NEAR && port.side == Side::Inside;
+        let found = if new { None } else { self.nat.for_port(glance.likely, hash, &key, number) };
+        let (entry, known) = match found {
             Some(entry) => (entry, true),
             None if segment.is_some() => return Some(buf),
-            None => match self.set_out(snapshot, port, &key.tuple()) {
+            None => match self.set_out(snapshot, port, &key.tuple(), hash) {
                 Outset::Open(entry) => (entry, false),
+                Outset::Known(entry) => (entry, true),
                 Outset::Refused(reason, reject) => {
                     self.turn_away(snapshot, number, buf, (reason, reject), io);
                     return None;
@@ -380,6 +401,7 @@ impl<B: PacketBuf> Worker<B> {
                 Outset::NotPlain => return Some(buf),
             },
         };
+        self.ahead += u32::from(!known);
         let Worker { nat, ways, judged, now, .. } = self;
         let way = |word| Way::of(ways, word, total);
         let noted = match segment {

@@ -4,7 +4,7 @@
 //! so that nothing of a packet under way is carried from stage to stage. Whatever is not plain (a
 //! VIP, another worker's flow, a hairpin, a next hop without an Ethernet address) goes the long way, which says why.
 
-use nat::{Action, Direction, Hit, Notes, OpenEgress, Side, Space};
+use nat::{Action, Direction, Hit, KeyHash, Notes, OpenEgress, Side, Space};
 use snapshot::{Port, Snapshot};
 use wire::{PacketBuf, Tuple, ethernet, ipv4};
 
@@ -23,6 +23,8 @@ use crate::worker::{Transit, Worker};
 pub(crate) enum Outset {
     /// Its session is open, its way noted; where it is in the index.
     Open(u32),
+    /// It has one, there.
+    Known(u32),
     /// It may not leave; whether its sender is told.
     Refused(DropReason, bool),
     /// Nothing is done.
@@ -32,15 +34,17 @@ pub(crate) enum Outset {
 impl<B: PacketBuf> Worker<B> {
     /// Opens the session of a plain UDP packet that came in by `port`.
     #[inline(never)]
-    pub(crate) fn set_out(&mut self, snapshot: &Snapshot, port: &Port, key: &Tuple) -> Outset {
+    pub(crate) fn set_out(&mut self, snapshot: &Snapshot, port: &Port, key: &Tuple, hash: KeyHash) -> Outset {
         let (from, to) = (key.source.address, key.destination.address);
         if port.side != Side::Inside
-            || check_addresses(snapshot, port, from, to).is_err()
             || snapshot.local(to).is_some()
+            || check_addresses(snapshot, port, from, to).is_err()
             || !is_own_egress(snapshot, key, self.id, self.workers)
-            || self.nat.lookup(Space::Egress, key, self.now).is_some()
         {
             return Outset::NotPlain;
+        }
+        if let Some(hit) = self.nat.lookup_hashed(hash, Space::Egress, key, self.now) {
+            return Outset::Known(hit.session.0 << 1 | hit.direction as u32);
         }
         let (leave, policy, adopt) = match judge(snapshot, key) {
             Judgement::Allow { leave, policy, adopt } => (leave, policy, adopt),

@@ -83,12 +83,12 @@ pub(crate) fn steer(snapshot: &Snapshot, key: &Tuple, ip: &Ipv4, tag: Tag, worke
     }
 }
 
-/// Is a UDP or TCP packet with this key from an inside port its sender's own, of a flow that this worker owns?
+/// Is a UDP packet with this key, from an inside port and to no address of ours (so to no VIP, pool or
+/// static mapping), its sender's own, of a flow that this worker owns? As [`steer`] has it.
 pub(crate) fn is_own_egress(snapshot: &Snapshot, key: &Tuple, me: WorkerId, workers: u16) -> bool {
-    let own = Steered::To { task: Task::Egress, owner: me };
-    snapshot.vip(key.protocol, key.destination).is_none()
-        && !snapshot.is_backend(key.protocol, key.source)
-        && steer_plain(snapshot, key, Side::Inside, false, workers) == own
+    !snapshot.is_backend(key.protocol, key.source)
+        && !snapshot.leads(key.destination.address, Side::Inside)
+        && by_address(key.source.address, workers) == me
 }
 
 /// The owner of what an inside host sends of its own.

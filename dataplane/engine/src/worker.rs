@@ -82,6 +82,8 @@ pub struct Worker<B: PacketBuf> {
     pub(crate) ways: Vec<Way>,
     /// The pool, by its place in memory, and the mapping that new flows last left by: a guess for those to come.
     pub(crate) expected: (usize, MappingBehavior),
+    /// How many flows the last burst with new ones began.
+    pub(crate) ahead: u32,
 }
 
 impl<B: PacketBuf> Worker<B> {
@@ -98,7 +100,7 @@ impl<B: PacketBuf> Worker<B> {
             workers: settings.workers.max(1),
             snapshot,
             nat,
-            fragments: FragmentTable::new(),
+            fragments: FragmentTable::new(settings.seed),
             neighbours: Neighbours::default(),
             balance,
             opened,
@@ -113,6 +115,7 @@ impl<B: PacketBuf> Worker<B> {
             glances: Some(Glances::new()),
             ways: Vec::new(),
             expected: (0, MappingBehavior::EndpointIndependent),
+            ahead: 0,
         }
     }
 

@@ -18,6 +18,7 @@ use std::collections::{HashMap, VecDeque};
 
 use wire::{Family, PacketBuf, Protocol, V4};
 
+use crate::keyed::KeyedState;
 use crate::{Tick, Ticks};
 
 /// What fragments of one datagram have in common (RFC 791).
@@ -106,10 +107,10 @@ impl<B> Datagram<B> {
 
 /// Datagrams in pieces.
 pub struct FragmentTable<B: PacketBuf, F: Family = V4> {
-    known: HashMap<FragmentKey<F>, Datagram<B>>,
+    known: HashMap<FragmentKey<F>, Datagram<B>, KeyedState>,
     /// Keys in order of their ends, since all are waited for equally long; some are gone already.
     order: VecDeque<(Tick, FragmentKey<F>)>,
-    sources: HashMap<F::Addr, u32>,
+    sources: HashMap<F::Addr, u32, KeyedState>,
     released: VecDeque<(B, (u16, u16))>,
     dropped: VecDeque<(B, FragmentDrop)>,
     held: usize,
@@ -117,11 +118,11 @@ pub struct FragmentTable<B: PacketBuf, F: Family = V4> {
 
 impl<B: PacketBuf, F: Family> FragmentTable<B, F> {
     /// An empty table for 1,024 datagrams.
-    pub fn new() -> Self {
+    pub fn new(seed: [u64; 2]) -> Self {
         FragmentTable {
-            known: HashMap::with_capacity(DATAGRAMS),
+            known: HashMap::with_capacity_and_hasher(DATAGRAMS, KeyedState::new(seed)),
             order: VecDeque::with_capacity(DATAGRAMS),
-            sources: HashMap::with_capacity(DATAGRAMS),
+            sources: HashMap::with_capacity_and_hasher(DATAGRAMS, KeyedState::new(seed)),
             released: VecDeque::new(),
             dropped: VecDeque::new(),
             held: 0,
@@ -230,11 +231,5 @@ impl<B: PacketBuf, F: Family> FragmentTable<B, F> {
     /// Fragments held now, released and dropped ones that were not asked for too.
     pub fn held(&self) -> usize {
         self.held + self.released.len() + self.dropped.len()
-    }
-}
-
-impl<B: PacketBuf, F: Family> Default for FragmentTable<B, F> {
-    fn default() -> Self {
-        Self::new()
     }
 }

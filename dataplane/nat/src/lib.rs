@@ -10,6 +10,7 @@
 mod blocks;
 mod held;
 mod index;
+mod keyed;
 mod lease;
 mod mapping;
 mod nat;

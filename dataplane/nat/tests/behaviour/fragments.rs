@@ -46,7 +46,7 @@ fn offer(table: &mut FragmentTable<HeapBuf>, key: FragmentKey, piece: Piece, now
 
 #[test]
 fn fragments_after_the_first_go_on_at_once() {
-    let mut t = FragmentTable::new();
+    let mut t = FragmentTable::new([1, 2]);
     assert_eq!(offer(&mut t, key(1, 1), piece(0, 8, true), 0), End::Sent);
     assert_eq!(offer(&mut t, key(1, 1), piece(16, 8, false), 0), End::Sent);
     assert_eq!(offer(&mut t, key(1, 1), piece(8, 8, true), 0), End::Sent);
@@ -56,7 +56,7 @@ fn fragments_after_the_first_go_on_at_once() {
 
 #[test]
 fn those_held_come_out_in_order_of_arrival() {
-    let mut t = FragmentTable::new();
+    let mut t = FragmentTable::new([1, 2]);
     for offset in [24, 8, 16] {
         assert_eq!(offer(&mut t, key(1, 1), piece(offset, 8, offset != 24), 0), End::Held);
     }
@@ -70,7 +70,7 @@ fn those_held_come_out_in_order_of_arrival() {
 #[test]
 fn an_overlap_drops_the_datagram_and_what_follows_of_it() {
     for second in [piece(8, 8, true), piece(12, 8, true), piece(0, 16, true), piece(4, 100, true)] {
-        let mut t = FragmentTable::new();
+        let mut t = FragmentTable::new([1, 2]);
         offer(&mut t, key(1, 1), piece(8, 8, true), 0);
         assert_eq!(offer(&mut t, key(1, 1), second, 0), End::Dropped(FragmentDrop::Overlap), "{second:?}");
         assert_eq!(t.dropped().map(|d| d.1), Some(FragmentDrop::Overlap));
@@ -87,7 +87,7 @@ fn two_ends_or_octets_beyond_the_end_are_contradictions() {
         (piece(16, 8, false), piece(8, 8, false)),
         (piece(24, 8, true), piece(8, 8, false)),
     ] {
-        let mut t = FragmentTable::new();
+        let mut t = FragmentTable::new([1, 2]);
         offer(&mut t, key(1, 1), first, 0);
         assert_eq!(offer(&mut t, key(1, 1), second, 0), End::Dropped(FragmentDrop::Overlap), "{second:?}");
     }
@@ -95,7 +95,7 @@ fn two_ends_or_octets_beyond_the_end_are_contradictions() {
 
 #[test]
 fn after_two_seconds_held_fragments_are_dropped() {
-    let mut t = FragmentTable::new();
+    let mut t = FragmentTable::new([1, 2]);
     offer(&mut t, key(1, 1), piece(8, 8, true), 5);
     t.expire(Tick(24));
     assert!(t.dropped().is_none());
@@ -106,7 +106,7 @@ fn after_two_seconds_held_fragments_are_dropped() {
 
 #[test]
 fn a_source_has_sixteen_datagrams_and_all_have_a_thousand_and_twenty_four() {
-    let mut t = FragmentTable::new();
+    let mut t = FragmentTable::new([1, 2]);
     for id in 0..16 {
         assert_eq!(offer(&mut t, key(1, id), piece(8, 8, true), 0), End::Held);
     }
@@ -121,7 +121,7 @@ fn a_source_has_sixteen_datagrams_and_all_have_a_thousand_and_twenty_four() {
 
 #[test]
 fn a_datagram_has_sixty_four_fragments_at_most() {
-    let mut t = FragmentTable::new();
+    let mut t = FragmentTable::new([1, 2]);
     for i in 0..64 {
         assert_eq!(offer(&mut t, key(1, 1), piece(i * 8, 8, true), 0), End::Sent);
     }
@@ -133,7 +133,7 @@ proptest! {
     fn every_fragment_offered_comes_out_once(
         ops in prop::collection::vec((1u8..4, 0u32..4, 0u16..12, 1u16..3, any::<bool>(), 0u32..8), 1..200),
     ) {
-        let mut t = FragmentTable::<HeapBuf>::new();
+        let mut t = FragmentTable::<HeapBuf>::new([1, 2]);
         let (mut now, mut offered, mut out) = (0, 0usize, 0usize);
         for (source, id, at, len, more, step) in ops {
             now += step;

@@ -215,7 +215,7 @@ fn req12_an_icmp_error_neither_ends_nor_refreshes_a_mapping() {
 
 #[test]
 fn req14_a_fragment_before_the_first_one_waits_for_its_ports() {
-    let mut table = fragments::FragmentTable::<HeapBuf>::new();
+    let mut table = fragments::FragmentTable::<HeapBuf>::new([1, 2]);
     let key = fragments::FragmentKey {
         source: inside(1, 0).address,
         destination: remote(1, 0).address,
