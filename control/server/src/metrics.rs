@@ -263,6 +263,17 @@ fn workers(page: &mut Page, workers: &[WorkerStatus]) {
     family("sluice_worker_handed_out_packets", "counter", "Packets to other workers.", |it| {
         it.handed_out as f64
     });
+    page.family(
+        "sluice_worker_slow_turns",
+        "counter",
+        "Turns of its loop that took longer than that: what came in meanwhile waited.",
+    );
+    for worker in workers {
+        let number = worker.worker.to_string();
+        for (bound, count) in ["100us", "1ms", "10ms"].into_iter().zip(worker.slow_turns) {
+            page.sample("_total", &[("worker", &number), ("over", bound)], count);
+        }
+    }
     page.family("sluice_worker_burst_packets", "histogram", "Packets by burst.");
     for worker in workers {
         let number = worker.worker.to_string();

@@ -116,6 +116,7 @@ impl Gateway for Edge {
                 handed_in: counters.handed_in,
                 handed_out: counters.handed_out,
                 bursts: pulse.bursts,
+                slow_turns: pulse.slow,
                 memory: memory as u64,
             })
         };

@@ -14,6 +14,7 @@ pub(crate) struct Pulse {
     busy_permille: AtomicU64,
     millicycles: AtomicU64,
     bursts: [AtomicU64; CLASSES],
+    slow: [AtomicU64; 3],
 }
 
 /// A reading.
@@ -25,6 +26,8 @@ pub(crate) struct Reading {
     pub(crate) cycles_per_packet: f64,
     /// Bursts by class.
     pub(crate) bursts: [u64; CLASSES],
+    /// Turns of its loop that took over 100 µs, 1 ms and 10 ms.
+    pub(crate) slow: [u64; 3],
 }
 
 impl Pulse {
@@ -35,6 +38,7 @@ impl Pulse {
             busy: load(&self.busy_permille) as f64 / 1e3,
             cycles_per_packet: load(&self.millicycles) as f64 / 1e3,
             bursts: std::array::from_fn(|i| load(&self.bursts[i])),
+            slow: std::array::from_fn(|i| load(&self.slow[i])),
         }
     }
 }
@@ -43,6 +47,7 @@ impl Pulse {
 #[derive(Default)]
 pub(crate) struct Meter {
     bursts: [u64; CLASSES],
+    slow: [u64; 3],
     packets: u64,
     busy: u64,
     since: u64,
@@ -58,6 +63,17 @@ impl Meter {
         self.busy += cycles;
     }
 
+    /// A turn of the loop took `cycles`, of which a second has `second`: what came in meanwhile waited.
+    #[inline]
+    pub(crate) fn turned(&mut self, cycles: u64, second: u64) {
+        if cycles < second / 10_000 {
+            return;
+        }
+        for (count, part) in self.slow.iter_mut().zip([10_000, 1_000, 100]) {
+            *count += u64::from(cycles >= second / part);
+        }
+    }
+
     /// Publishes once `second` cycles have gone by since the last time.
     #[inline]
     pub(crate) fn publish(&mut self, now: u64, second: u64, pulse: &Pulse) {
@@ -70,10 +86,10 @@ impl Meter {
         if let Some(each) = self.busy.saturating_mul(1000).checked_div(self.packets) {
             pulse.millicycles.store(each, Ordering::Relaxed);
         }
-        for (shown, counted) in pulse.bursts.iter().zip(self.bursts) {
+        for (shown, counted) in pulse.slow.iter().zip(self.slow).chain(pulse.bursts.iter().zip(self.bursts)) {
             shown.store(counted, Ordering::Relaxed);
         }
-        *self = Meter { bursts: self.bursts, packets: 0, busy: 0, since: now };
+        *self = Meter { bursts: self.bursts, slow: self.slow, packets: 0, busy: 0, since: now };
     }
 }
 
@@ -93,6 +109,17 @@ mod tests {
         let reading = pulse.read();
         assert_eq!(reading.busy, 0.5);
         assert!((reading.cycles_per_packet - 500.0 / 33.0).abs() < 0.001);
+        assert_eq!(reading.slow, [0; 3]);
         assert_eq!((reading.bursts[0], reading.bursts[5]), (1, 1));
+    }
+
+    #[test]
+    fn slow_turns_are_counted_by_how_slow_they_were() {
+        let (mut meter, pulse) = (Meter::default(), Pulse::default());
+        for microseconds in [50, 99, 100, 900, 1_000, 30_000] {
+            meter.turned(microseconds, 1_000_000);
+        }
+        meter.publish(2_000_000, 1_000_000, &pulse);
+        assert_eq!(pulse.read().slow, [4, 2, 1]);
     }
 }

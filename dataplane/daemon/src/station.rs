@@ -79,6 +79,7 @@ impl Station {
                 due = self.look();
             }
             self.flush();
+            meter.turned(dpdk::tsc().wrapping_sub(began), self.hz);
             if packets > 0 {
                 idle = 0;
                 meter.worked(packets, dpdk::tsc().wrapping_sub(began));

@@ -173,6 +173,8 @@ pub(super) struct Worker {
     handed_out: u64,
     memory: u64,
     bursts: Vec<u64>,
+    /// Over 100 µs, 1 ms, 10 ms.
+    slow_turns: Vec<u64>,
 }
 
 impl From<v1::WorkerReport> for Worker {
@@ -189,6 +191,7 @@ impl From<v1::WorkerReport> for Worker {
             handed_out: worker.handed_out,
             memory: worker.memory,
             bursts: worker.bursts,
+            slow_turns: worker.slow_turns,
         }
     }
 }
@@ -205,6 +208,7 @@ impl Row for Worker {
         ">HANDED IN",
         ">HANDED OUT",
         ">MEMORY",
+        ">TURNS OVER 1 MS",
     ];
 
     fn cells(&self) -> Vec<String> {
@@ -219,6 +223,7 @@ impl Row for Worker {
             count(self.handed_in),
             count(self.handed_out),
             octets(self.memory),
+            count(self.slow_turns.get(1).copied().unwrap_or(0)),
         ]
     }
 }

@@ -39,6 +39,8 @@ pub struct WorkerStatus {
     pub handed_out: u64,
     /// Bursts of up to 1, 2, 4, 8, 16, 32 and more packets.
     pub bursts: [u64; 7],
+    /// Turns of its loop that took over 100 µs, 1 ms and 10 ms: what came in meanwhile waited.
+    pub slow_turns: [u64; 3],
     /// Octets of its session tables.
     pub memory: u64,
 }

@@ -214,5 +214,6 @@ fn worker(it: WorkerStatus) -> v1::WorkerReport {
         handed_out: it.handed_out,
         bursts: it.bursts.to_vec(),
         memory: it.memory,
+        slow_turns: it.slow_turns.to_vec(),
     }
 }

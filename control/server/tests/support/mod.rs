@@ -95,6 +95,7 @@ impl Gateway for FakeGateway {
             generation,
             busy: 0.5,
             bursts: [1, 2, 0, 0, 0, 3, 0],
+            slow_turns: [5, 1, 0],
             packets: 100,
             ..Default::default()
         }]
