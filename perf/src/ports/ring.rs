@@ -120,15 +120,14 @@ impl RingRuns {
         let (inside, to_inside) = pair(&eal, &pool, "inside", queues)?;
         let (outside, to_outside) = pair(&eal, &pool, "outside", queues)?;
         let bursts = [Burst::new(), Burst::new()];
-        let doors = Doors { queues: [to_inside, to_outside], bursts, pool };
-        let mut load = loads::by_name(&plan.load, plan.recipe)
+        let mut doors = Doors { queues: [to_inside, to_outside], bursts, pool };
+        let load = loads::by_name(&plan.load, plan.recipe)
             .ok_or_else(|| anyhow!("no load {:?}: one of {}", plan.load, loads::NAMES.join(", ")))?;
         let snapshot = world::snapshot(&load.spec()).map_err(|e| anyhow!(e))?;
         let seed = [crate::draw::mix(plan.recipe.seed), crate::draw::mix(plan.recipe.seed ^ 1)];
         let limits = Limits::for_sessions(load.limit());
         let settings = Settings { id: WorkerId(0), workers: 1, limits, seed };
         let mut worker = Worker::new(settings, snapshot);
-        let mut doors = doors;
         for neighbour in world::neighbours() {
             worker.hear(neighbour, &mut doors);
         }
@@ -142,7 +141,7 @@ impl RingRuns {
             worker,
             doors,
             pairs: [inside, outside],
-            load: loads::by_name(&plan.load, plan.recipe).ok_or_else(|| anyhow!("no load"))?,
+            load,
             packets: plan.packets,
             burst: plan.burst,
             before,
@@ -153,7 +152,6 @@ impl RingRuns {
             memory,
             _reserved: reserved,
         };
-        std::mem::swap(&mut runs.load, &mut load);
         while runs.fill(true)? > 0 {
             runs.carry();
             runs.settle(true)?;
