@@ -79,7 +79,7 @@ pub(crate) struct Block {
     leased: bool,
     resting: bool,
     due: u32,
-    links: [u32; 2],
+    place: u32,
 }
 
 /// One outside address, as far as this worker leases of it.
@@ -206,6 +206,20 @@ impl Addresses {
         }
     }
 
+    /// Brings near a block's record and the word of one of its ports.
+    #[inline]
+    pub(crate) fn prefetch_port(&self, id: BlockId, kind: Ported, port: u16) {
+        let Some(outside) = self.get(id.slot()) else { return };
+        if let Some(block) = outside.blocks.get(usize::from(id.block())) {
+            mem::prefetch(block);
+        }
+        let offset = port.wrapping_sub(outside.leases.layout().start(id.block()));
+        let (start, _) = outside.map(id.block(), kind as usize);
+        if let Some(word) = outside.words.get(start + usize::from(offset / 64)) {
+            mem::prefetch(word);
+        }
+    }
+
     pub(crate) fn block(&self, id: BlockId) -> Option<&Block> {
         self.get(id.slot())?.blocks.get(usize::from(id.block()))
     }
@@ -271,14 +285,7 @@ impl Addresses {
         held.make_room();
         held.leased += 1;
         if let Some(b) = held.blocks.get_mut(usize::from(block)) {
-            *b = Block {
-                subscriber,
-                older: NIL,
-                newer: NIL,
-                leased: true,
-                links: [NIL; 2],
-                ..Block::default()
-            };
+            *b = Block { subscriber, older: NIL, newer: NIL, leased: true, ..Block::default() };
         }
         held.bar(block);
         Some(BlockId::new(slot, block))
@@ -408,13 +415,13 @@ impl Addresses {
 }
 
 impl Timers for Addresses {
-    fn links(&self, id: u32) -> [u32; 2] {
-        self.block(BlockId(id)).map_or([NIL; 2], |b| b.links)
+    fn place(&self, id: u32) -> u32 {
+        self.block(BlockId(id)).map_or(NIL, |b| b.place)
     }
 
-    fn set_links(&mut self, id: u32, links: [u32; 2]) {
+    fn set_place(&mut self, id: u32, place: u32) {
         if let Some(b) = self.block_mut(BlockId(id)) {
-            b.links = links;
+            b.place = place;
         }
     }
 

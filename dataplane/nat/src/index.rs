@@ -214,6 +214,15 @@ impl Index {
         self.buckets.prefetch(self.home(hash));
     }
 
+    /// Brings the other bucket near if entries whose home is full are in it.
+    #[inline]
+    pub(crate) fn prefetch_other(&self, hash: KeyHash) {
+        let home = self.home(hash);
+        if self.buckets.get(home).is_some_and(|b| b.away() != 0) {
+            self.buckets.prefetch(self.other(hash, home));
+        }
+    }
+
     /// Adds an entry, which must not be there. `hash_of` tells the hash of any entry in the table.
     pub(crate) fn insert(
         &mut self,

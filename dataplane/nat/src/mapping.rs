@@ -226,6 +226,19 @@ impl Mappings {
         hash.unwrap_or(KeyHash(0))
     }
 
+    /// Brings near a mapping's record.
+    #[inline]
+    pub(crate) fn prefetch(&self, id: MappingId) {
+        self.records.prefetch(id.0 as usize);
+    }
+
+    /// Brings near where [`Mappings::leave`] finds a mapping by its keys.
+    pub(crate) fn prefetch_keys(&self, id: MappingId, context: &impl Context) {
+        for side in [0, 1] {
+            self.index.prefetch(self.entry_hash(id.0 << 1 | side, context));
+        }
+    }
+
     /// Brings near where [`Mappings::by_inside`] looks first.
     #[inline]
     pub(crate) fn prefetch_inside(&self, key: &InsideKey) {

@@ -113,7 +113,8 @@ impl Ports {
             pools: Vec::new(),
             ids: Vec::new(),
             by_address: HashMap::new(),
-            rest: Wheel::new(),
+            // Makes room as blocks begin to rest.
+            rest: Wheel::for_timers(0),
             worker,
         }
     }
@@ -420,6 +421,6 @@ impl Ports {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.addresses.bytes() + self.subscribers.bytes()
+        self.addresses.bytes() + self.subscribers.bytes() + self.rest.bytes()
     }
 }

@@ -257,7 +257,7 @@ impl Session {
     }
 }
 
-/// What the packet path does not read: 16 octets.
+/// What the packet path does not read: 12 octets.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Cold {
     /// SNAT: its mapping, or what it holds without ports (`portless`).
@@ -265,11 +265,11 @@ pub(crate) struct Cold {
     pub(crate) tied: u32,
     /// The engine's policy; a balanced one's VIP.
     pub(crate) policy: u32,
-    /// On the wheel; `[next free, ..]` of a free record.
-    pub(crate) links: [u32; 2],
+    /// Its place on the wheel; of a free record the next free one.
+    pub(crate) place: u32,
 }
 
-plain_struct!(Cold { tied: u32, policy: u32, links: [u32; 2] });
+plain_struct!(Cold { tied: u32, policy: u32, place: u32 });
 
 /// TCP alone: its state, and its place in a list of half-open or closed ones.
 #[derive(Clone, Copy, Default)]
@@ -282,6 +282,6 @@ plain_struct!(TcpRecord { state: Tcp, links: [u32; 2] });
 
 impl Cold {
     pub(crate) const fn new(tied: u32, policy: u32) -> Self {
-        Cold { tied, policy, links: [NIL; 2] }
+        Cold { tied, policy, place: NIL }
     }
 }

@@ -139,13 +139,36 @@ impl Sessions {
         if is(likely) { Some(likely) } else { self.index.find(hash, is) }
     }
 
+    /// Brings near a record, all of it.
+    #[inline]
+    pub(crate) fn prefetch_whole(&self, id: SessionId) {
+        self.hot.prefetch(id.0 as usize);
+        self.cold.prefetch(id.0 as usize);
+    }
+
+    /// Hashes of both keys of a session, of which the index lines are brought near.
+    #[inline]
+    pub(crate) fn prefetch_keys(&self, session: &Session) -> [KeyHash; 2] {
+        [Direction::Original, Direction::Reply].map(|direction| {
+            let hash = self.hash(&session.key(direction));
+            self.prefetch(hash);
+            hash
+        })
+    }
+
+    /// The other index line of a hash, where it may be needed.
+    #[inline]
+    pub(crate) fn prefetch_other(&self, hash: KeyHash) {
+        self.index.prefetch_other(hash);
+    }
+
     /// Stores a session under both its keys, which are not in use. `None` when the table is full.
     pub(crate) fn insert(&mut self, session: Session, cold: Cold, now: Tick) -> Option<SessionId> {
         let id = if self.free != NIL { self.free } else { self.used };
         let at = id as usize;
         let slot = self.hot.get_mut(at)?;
         *slot = session;
-        let next_free = self.cold.get(at).map_or(NIL, |c| c.links[0]);
+        let next_free = self.cold.get(at).map_or(NIL, |c| c.place);
         for direction in [Direction::Original, Direction::Reply] {
             let hash = session.key(direction).hash(self.seed);
             let (hot, seed) = (&self.hot, self.seed);
@@ -197,7 +220,7 @@ impl Sessions {
             *slot = Session::default();
         }
         if let Some(cold) = self.cold.get_mut(at) {
-            cold.links = [self.free, NIL];
+            cold.place = self.free;
         }
         self.free = id.0;
         self.live -= 1;
@@ -255,13 +278,13 @@ pub(crate) const fn parts(entry: u32) -> (SessionId, Direction) {
 }
 
 impl Timers for Sessions {
-    fn links(&self, id: u32) -> [u32; 2] {
-        self.cold.get(id as usize).map_or([NIL; 2], |c| c.links)
+    fn place(&self, id: u32) -> u32 {
+        self.cold.get(id as usize).map_or(NIL, |c| c.place)
     }
 
-    fn set_links(&mut self, id: u32, links: [u32; 2]) {
+    fn set_place(&mut self, id: u32, place: u32) {
         if let Some(c) = self.cold.get_mut(id as usize) {
-            c.links = links;
+            c.place = place;
         }
     }
 

@@ -180,6 +180,12 @@ impl Subscribers {
         id
     }
 
+    /// Brings a record near.
+    #[inline]
+    pub(crate) fn prefetch_record(&self, id: u32) {
+        self.records.prefetch(id as usize);
+    }
+
     /// Makes one known; it must not be yet. `None` when there is no room.
     pub(crate) fn add(&mut self, pool: u32, address: Ipv4Addr, quotas: &Quotas, now: Tick) -> Option<u32> {
         let address = address.to_bits();

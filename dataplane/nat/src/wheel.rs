@@ -1,4 +1,4 @@
-//! Timers: a hierarchical wheel of doubly linked lists.
+//! Timers: a hierarchical wheel of lists of chunks.
 //!
 //! Four levels of 256 slots cover all ticks. A timer sits in the level of the highest octet in
 //! which its deadline differs from the present, and moves down when the present gets there.
@@ -6,6 +6,12 @@
 //! puts the timer back when it meets it too early. Only an earlier deadline must be told
 //! ([`Wheel::remove`], then [`Wheel::insert`]). Work is done in steps that the caller counts, and a
 //! timer fires exactly at its tick, unless its deadline was set into the past (then at the next).
+//!
+//! A slot's timers lie in chunks of two cache lines, all full but the first, and a timer remembers
+//! its place. So putting one on touches no other timer, and who is due next is known
+//! ([`Wheel::ahead`]) before any of their records, all far away, was looked at.
+
+use mem::{Array, plain_struct, prefetch};
 
 use crate::Tick;
 
@@ -13,15 +19,20 @@ const LEVELS: usize = 4;
 const SLOTS: usize = 256;
 /// No neighbour.
 pub(crate) const NIL: u32 = u32::MAX;
-/// In `previous`: not a neighbour but the slot whose head this is.
-const HEAD: u32 = 1 << 31;
+/// Timers of a chunk.
+const CHUNK: usize = 30;
+/// Lowest bits of a place: where in its chunk.
+const WITHIN: u32 = 5;
+/// Octets of a timer here.
+#[cfg(test)]
+pub(crate) const OCTETS: f64 = size_of::<Chunk>() as f64 / CHUNK as f64;
 
-/// Where timers keep their links and deadlines.
+/// Where timers keep their places and deadlines.
 pub(crate) trait Timers {
-    /// `[next, previous]` of a timer.
-    fn links(&self, id: u32) -> [u32; 2];
-    /// Replaces them.
-    fn set_links(&mut self, id: u32, links: [u32; 2]);
+    /// Where on the wheel a timer is.
+    fn place(&self, id: u32) -> u32;
+    /// Replaces it.
+    fn set_place(&mut self, id: u32, place: u32);
     /// When it is due.
     fn deadline(&self, id: u32) -> Tick;
 }
@@ -37,16 +48,45 @@ pub(crate) enum Step {
     Idle,
 }
 
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Chunk {
+    ids: [u32; CHUNK],
+    /// The slot's next one; of a free one the next free one.
+    next: u32,
+    slot: u16,
+    len: u16,
+}
+
+plain_struct!(Chunk { ids: [u32; CHUNK], next: u32, slot: u16, len: u16 });
+
 pub(crate) struct Wheel {
     heads: [u32; LEVELS * SLOTS],
     occupied: [[u64; SLOTS / 64]; LEVELS],
+    chunks: Array<Chunk>,
+    free: u32,
+    /// Chunks used so far; those above were never touched.
+    used: u32,
     /// The tick being worked on: all before it are done.
     present: u32,
 }
 
 impl Wheel {
-    pub(crate) fn new() -> Self {
-        Wheel { heads: [NIL; LEVELS * SLOTS], occupied: [[0; SLOTS / 64]; LEVELS], present: 0 }
+    /// One that makes no more room while it has at most `timers`.
+    pub(crate) fn for_timers(timers: u32) -> Self {
+        Wheel {
+            heads: [NIL; LEVELS * SLOTS],
+            occupied: [[0; SLOTS / 64]; LEVELS],
+            // Every slot's first chunk may be all but empty.
+            chunks: Array::zeroed((timers as usize).div_ceil(CHUNK) + LEVELS * SLOTS),
+            free: NIL,
+            used: 0,
+            present: 0,
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.chunks.bytes()
     }
 
     fn slot_of(&self, deadline: Tick) -> usize {
@@ -55,14 +95,14 @@ impl Wheel {
         level * SLOTS + (due >> (8 * level)) as usize % SLOTS
     }
 
-    fn set_head(&mut self, slot: usize, id: u32) {
+    fn set_head(&mut self, slot: usize, chunk: u32) {
         if let Some(head) = self.heads.get_mut(slot) {
-            *head = id;
+            *head = chunk;
         }
         let word = self.occupied.get_mut(slot / SLOTS).and_then(|l| l.get_mut(slot % SLOTS / 64));
         if let Some(word) = word {
             let bit = 1 << (slot % 64);
-            *word = if id == NIL { *word & !bit } else { *word | bit };
+            *word = if chunk == NIL { *word & !bit } else { *word | bit };
         }
     }
 
@@ -70,30 +110,73 @@ impl Wheel {
         self.heads.get(slot).copied().unwrap_or(NIL)
     }
 
+    fn chunk(&self, at: u32) -> Option<&Chunk> {
+        self.chunks.get(at as usize)
+    }
+
+    /// A new first chunk of a slot.
+    fn add_chunk(&mut self, slot: usize) -> u32 {
+        let next = self.head(slot);
+        let at = if self.free != NIL { self.free } else { self.used };
+        if at as usize == self.chunks.len() {
+            let mut more = Array::zeroed(2 * self.chunks.len());
+            if let Some(first) = more.get_mut(..self.chunks.len()) {
+                first.copy_from_slice(&self.chunks);
+            }
+            self.chunks = more;
+        }
+        if let Some(chunk) = self.chunks.get_mut(at as usize) {
+            if self.free != NIL {
+                self.free = chunk.next;
+            } else {
+                self.used += 1;
+            }
+            *chunk = Chunk { ids: [0; CHUNK], next, slot: slot as u16, len: 0 };
+        }
+        self.set_head(slot, at);
+        at
+    }
+
     /// Puts a timer on, by its deadline.
     pub(crate) fn insert(&mut self, timers: &mut impl Timers, id: u32) {
         let slot = self.slot_of(timers.deadline(id));
-        let next = self.head(slot);
-        timers.set_links(id, [next, HEAD | slot as u32]);
-        if next != NIL {
-            let [after, _] = timers.links(next);
-            timers.set_links(next, [after, id]);
+        let mut at = self.head(slot);
+        if self.chunk(at).is_none_or(|c| usize::from(c.len) == CHUNK) {
+            at = self.add_chunk(slot);
         }
-        self.set_head(slot, id);
+        let Some(chunk) = self.chunks.get_mut(at as usize) else { return };
+        if let Some(place) = chunk.ids.get_mut(usize::from(chunk.len)) {
+            *place = id;
+            timers.set_place(id, at << WITHIN | u32::from(chunk.len));
+            chunk.len += 1;
+        }
+    }
+
+    /// Takes the last timer of a slot's first chunk.
+    fn pop(&mut self, slot: usize) -> Option<u32> {
+        let at = self.head(slot);
+        let chunk = self.chunks.get_mut(at as usize)?;
+        chunk.len = chunk.len.checked_sub(1)?;
+        let id = chunk.ids.get(usize::from(chunk.len)).copied();
+        if chunk.len == 0 {
+            let next = std::mem::replace(&mut chunk.next, self.free);
+            self.free = at;
+            self.set_head(slot, next);
+        }
+        id
     }
 
     /// Takes a timer off. It must be on.
     pub(crate) fn remove(&mut self, timers: &mut impl Timers, id: u32) {
-        let [next, previous] = timers.links(id);
-        if next != NIL {
-            let [after, _] = timers.links(next);
-            timers.set_links(next, [after, previous]);
-        }
-        if previous & HEAD != 0 {
-            self.set_head((previous & !HEAD) as usize, next);
-        } else {
-            let [_, before] = timers.links(previous);
-            timers.set_links(previous, [next, before]);
+        let place = timers.place(id);
+        let at = place >> WITHIN;
+        let Some(slot) = self.chunk(at).map(|c| usize::from(c.slot)) else { return };
+        // The last one comes in its place.
+        let Some(last) = self.pop(slot).filter(|last| *last != id) else { return };
+        let within = (place & ((1 << WITHIN) - 1)) as usize;
+        if let Some(hole) = self.chunks.get_mut(at as usize).and_then(|c| c.ids.get_mut(within)) {
+            *hole = last;
+            timers.set_place(last, place);
         }
     }
 
@@ -118,8 +201,8 @@ impl Wheel {
         })
     }
 
-    /// Does one thing that is due by `now`.
-    pub(crate) fn step(&mut self, timers: &mut impl Timers, now: Tick) -> Step {
+    /// The slot of the next thing to do by `now`; the present goes on to its tick.
+    fn due(&mut self, now: Tick) -> Option<usize> {
         while self.present <= now.0 {
             for level in (0..LEVELS).rev() {
                 let shift = 8 * level as u32;
@@ -127,26 +210,37 @@ impl Wheel {
                     continue;
                 }
                 let slot = level * SLOTS + (self.present >> shift) as usize % SLOTS;
-                let id = self.head(slot);
-                if id == NIL {
-                    continue;
+                if self.head(slot) != NIL {
+                    return Some(slot);
                 }
-                self.remove(timers, id);
-                if timers.deadline(id).0 <= self.present {
-                    return Step::Due(id);
-                }
-                self.insert(timers, id);
-                return Step::Moved;
             }
             self.present = match self.next_tick() {
                 Some(tick) if tick <= now.0 => tick,
-                _ => match now.0.checked_add(1) {
-                    Some(tick) => tick,
-                    None => return Step::Idle,
-                },
+                _ => now.0.checked_add(1)?,
             };
         }
-        Step::Idle
+        None
+    }
+
+    /// The timers that the next steps will take, from the last one on; none when nothing is due by `now`.
+    pub(crate) fn ahead(&mut self, now: Tick) -> &[u32] {
+        let Some(slot) = self.due(now) else { return &[] };
+        let Some(chunk) = self.chunk(self.head(slot)) else { return &[] };
+        // The last ones of the next lie beside its length.
+        if let Some(next) = self.chunk(chunk.next) {
+            prefetch(&next.len);
+        }
+        chunk.ids.get(..usize::from(chunk.len)).unwrap_or_default()
+    }
+
+    /// Does one thing that is due by `now`.
+    pub(crate) fn step(&mut self, timers: &mut impl Timers, now: Tick) -> Step {
+        let Some(id) = self.due(now).and_then(|slot| self.pop(slot)) else { return Step::Idle };
+        if timers.deadline(id).0 <= self.present {
+            return Step::Due(id);
+        }
+        self.insert(timers, id);
+        Step::Moved
     }
 }
 
@@ -159,15 +253,15 @@ mod tests {
     use super::*;
 
     #[derive(Default)]
-    struct Memory(Vec<([u32; 2], u32)>);
+    struct Memory(Vec<(u32, u32)>);
 
     impl Timers for Memory {
-        fn links(&self, id: u32) -> [u32; 2] {
+        fn place(&self, id: u32) -> u32 {
             self.0[id as usize].0
         }
 
-        fn set_links(&mut self, id: u32, links: [u32; 2]) {
-            self.0[id as usize].0 = links;
+        fn set_place(&mut self, id: u32, place: u32) {
+            self.0[id as usize].0 = place;
         }
 
         fn deadline(&self, id: u32) -> Tick {
@@ -189,7 +283,7 @@ mod tests {
     #[test]
     fn a_timer_fires_at_its_tick_and_not_before() {
         for deadline in [0, 1, 255, 256, 257, 65_535, 65_536, 74_400, 16_777_216, u32::MAX] {
-            let (mut wheel, mut timers) = (Wheel::new(), Memory(vec![([0; 2], deadline)]));
+            let (mut wheel, mut timers) = (Wheel::for_timers(256), Memory(vec![(0, deadline)]));
             wheel.insert(&mut timers, 0);
             if let Some(before) = deadline.checked_sub(1) {
                 assert!(due(&mut wheel, &mut timers, before).is_empty(), "{deadline}");
@@ -200,13 +294,37 @@ mod tests {
 
     #[test]
     fn a_long_jump_in_time_takes_few_steps() {
-        let (mut wheel, mut timers) = (Wheel::new(), Memory(vec![([0; 2], 4_000_000_000)]));
+        let (mut wheel, mut timers) = (Wheel::for_timers(256), Memory(vec![(0, 4_000_000_000)]));
         wheel.insert(&mut timers, 0);
         let mut steps = 0;
         while wheel.step(&mut timers, Tick(u32::MAX)) != Step::Idle {
             steps += 1;
         }
         assert!(steps <= 5, "{steps}");
+    }
+
+    #[test]
+    fn what_is_ahead_is_what_the_next_steps_take() {
+        let (mut wheel, mut timers) = (Wheel::for_timers(0), Memory(vec![(0, 300); 20_000]));
+        for id in 0..20_000 {
+            wheel.insert(&mut timers, id);
+        }
+        let mut met = 0;
+        loop {
+            let ahead = wheel.ahead(Tick(300)).to_vec();
+            for id in ahead.iter().rev() {
+                match wheel.step(&mut timers, Tick(300)) {
+                    Step::Due(due) => assert_eq!(due, *id),
+                    other => assert_eq!(other, Step::Moved),
+                }
+            }
+            if ahead.is_empty() {
+                break;
+            }
+            met += ahead.len();
+        }
+        // Each moves down a level once.
+        assert_eq!(met, 40_000);
     }
 
     #[derive(Clone, Debug)]
@@ -230,7 +348,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_wheel_agrees_with_a_sorted_map(ops in prop::collection::vec(op(), 1..300)) {
-            let (mut wheel, mut timers) = (Wheel::new(), Memory(vec![([0; 2], 0); 256]));
+            let (mut wheel, mut timers) = (Wheel::for_timers(256), Memory(vec![(0, 0); 256]));
             let mut model: BTreeMap<u32, u32> = BTreeMap::new();
             let mut now = 0u32;
             prop_assert!(due(&mut wheel, &mut timers, now).is_empty());
@@ -265,6 +383,22 @@ mod tests {
                         model.retain(|_, d| *d > now);
                     }
                 }
+                // All chunks but the slots' first are full, and each timer is where it remembers.
+                let mut on = 0;
+                for (slot, head) in wheel.heads.iter().enumerate() {
+                    let next = |at: &u32| Some(wheel.chunks[*at as usize].next).filter(|n| *n != NIL);
+                    for at in std::iter::successors(Some(*head).filter(|h| *h != NIL), next) {
+                        let chunk = wheel.chunks[at as usize];
+                        let len = usize::from(chunk.len);
+                        prop_assert!(len == CHUNK || (at == *head && len > 0));
+                        prop_assert_eq!(usize::from(chunk.slot), slot);
+                        for (i, id) in chunk.ids[..len].iter().enumerate() {
+                            prop_assert_eq!(timers.0[*id as usize].0, at << WITHIN | i as u32);
+                        }
+                        on += len;
+                    }
+                }
+                prop_assert_eq!(on, model.len());
             }
         }
     }

@@ -4,11 +4,15 @@ use wire::Protocol;
 
 use super::{Nat, around};
 use crate::blocks::Ported;
+use crate::index::KeyHash;
 use crate::mapping::MappingId;
 use crate::ports::Taken;
 use crate::record::{Flags, Session};
 use crate::units::{Direction, Kind, SessionId, Tick};
 use crate::wheel::Step;
+
+/// How many are brought near at once: what one core waits for at a time.
+const TOGETHER: usize = 16;
 
 impl Nat {
     /// Releases sessions whose time is over, and blocks that have rested, in at most `budget` steps
@@ -18,20 +22,79 @@ impl Nat {
         let mut ended = 0;
         let mut left = budget;
         while left > 0 {
-            match self.wheel.step(&mut self.sessions, now) {
-                Step::Due(id) => {
-                    self.finish(SessionId(id));
-                    ended += 1;
-                }
-                Step::Moved => {}
-                Step::Idle => break,
+            let steps = self.bring_near(now, left);
+            if steps == 0 {
+                break;
             }
-            left -= 1;
+            for _ in 0..steps {
+                match self.wheel.step(&mut self.sessions, now) {
+                    Step::Due(id) => {
+                        self.finish(SessionId(id));
+                        ended += 1;
+                    }
+                    Step::Moved => {}
+                    Step::Idle => break,
+                }
+                left -= 1;
+            }
         }
         while left > 0 && self.ports.expire_step(now) {
             left -= 1;
         }
         (ended, left == 0)
+    }
+
+    /// Brings near what the next steps of the wheel will touch, `most` at most; how many steps that are.
+    ///
+    /// What a session holds is found from its record, step by step: for one session that is one wait for
+    /// memory after the other, for all of a group each step is waited for together.
+    fn bring_near(&mut self, now: Tick, most: usize) -> usize {
+        let mut due = [SessionId(0); TOGETHER];
+        let ahead = self.wheel.ahead(now);
+        let steps = ahead.len().min(most).min(TOGETHER);
+        for (to, id) in due.iter_mut().zip(ahead.iter().rev()) {
+            *to = SessionId(*id);
+        }
+        let due = due.get(..steps).unwrap_or_default();
+        for id in due {
+            self.sessions.prefetch_whole(*id);
+        }
+        let mut hashes = [[KeyHash::NONE; 2]; TOGETHER];
+        for (id, hashes) in due.iter().zip(&mut hashes) {
+            // Some only move on.
+            let Some(session) = self.sessions.get(*id).filter(|s| s.deadline <= now.0) else { continue };
+            *hashes = self.sessions.prefetch_keys(session);
+            if session.flags.kind() == Kind::Snat {
+                self.mappings.prefetch(MappingId(self.sessions.cold(*id).tied));
+            }
+        }
+        let mut mappings = [None; TOGETHER];
+        for ((id, hashes), tied) in due.iter().zip(&hashes).zip(&mut mappings) {
+            let [original, reply] = *hashes;
+            if original == KeyHash::NONE {
+                continue;
+            }
+            self.sessions.prefetch_other(original);
+            self.sessions.prefetch_other(reply);
+            let session = self.sessions.get(*id);
+            let ported =
+                |s: &&Session| s.flags.kind() == Kind::Snat && Ported::of(Protocol(s.protocol)).is_some();
+            if session.filter(ported).is_some() {
+                let id = MappingId(self.sessions.cold(*id).tied);
+                if let Some(m) = self.mappings.get(id) {
+                    self.ports.addresses.prefetch_port(m.block, m.kind, m.outside_port);
+                    *tied = Some((id, m.block));
+                }
+            }
+        }
+        let around = around!(self);
+        for (id, block) in mappings.iter().take(steps).flatten() {
+            self.mappings.prefetch_keys(*id, &around);
+            if let Some(block) = self.ports.addresses.block(*block) {
+                self.ports.subscribers.prefetch_record(block.subscriber);
+            }
+        }
+        steps
     }
 
     /// Ends a session and gives back all it holds. Does nothing to one that is gone.

@@ -131,6 +131,7 @@ impl Nat {
 
     /// Octets reserved for tables. Pages never touched take no memory.
     pub fn memory(&self) -> usize {
-        self.sessions.bytes() + self.mappings.bytes() + self.ports.bytes() + self.held.bytes()
+        let timers = self.wheel.bytes();
+        self.sessions.bytes() + timers + self.mappings.bytes() + self.ports.bytes() + self.held.bytes()
     }
 }

@@ -134,7 +134,7 @@ impl Nat {
             mappings: Mappings::new(sessions, seed),
             ports: Ports::new(worker, limits.subscribers.clamp(1, 1 << 30), seed),
             portless: PortlessSessions::new(),
-            wheel: Wheel::new(),
+            wheel: Wheel::for_timers(sessions),
             profiles: Profiles::new(),
             vips: Vec::new(),
             backends: Vec::new(),
@@ -302,8 +302,8 @@ mod tests {
             + 2
             + crate::mapping::RECORD;
         // A block of 512 ports: four bitmaps and its head, half of its ports in use.
-        let block = f64::from(4 * 512 / 8 + 40) / 256.0;
-        let all = records as f64 + 2.0 * index(2 * n) + block;
+        let block = f64::from(4 * 512 / 8 + 32) / 256.0;
+        let all = records as f64 + crate::wheel::OCTETS + 2.0 * index(2 * n) + block;
         assert!(all <= 128.0, "{all}");
     }
 }
