@@ -130,11 +130,6 @@ impl Index {
         Index { buckets: Array::zeroed(slots.div_ceil(SLOTS).max(2)), len: 0 }
     }
 
-    /// Room for nothing.
-    pub(crate) fn empty() -> Self {
-        Index { buckets: Array::zeroed(0), len: 0 }
-    }
-
     #[inline]
     fn home(&self, hash: KeyHash) -> usize {
         // Fewer than 2^32 buckets: entries are numbers of 32 bits.
@@ -219,6 +214,15 @@ impl Index {
     pub(crate) fn prefetch_other(&self, hash: KeyHash) {
         let home = self.home(hash);
         if self.buckets.get(home).is_some_and(|b| b.away() != 0) {
+            self.buckets.prefetch(self.other(hash, home));
+        }
+    }
+
+    /// Brings the other bucket near if an insert will find its home full.
+    #[inline]
+    pub(crate) fn prefetch_room(&self, hash: KeyHash) {
+        let home = self.home(hash);
+        if self.free_in(home).is_none() {
             self.buckets.prefetch(self.other(hash, home));
         }
     }

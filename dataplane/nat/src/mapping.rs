@@ -139,6 +139,48 @@ pub(crate) trait Context {
     fn remote(&self, session: SessionId) -> Option<Ipv4Addr>;
 }
 
+/// What the hash of an index entry is computed from.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    records: &'a [Record],
+    permissions: &'a Permissions,
+    seed: Seed,
+}
+
+impl Known<'_> {
+    fn record(self, id: MappingId) -> Option<Record> {
+        self.records.get(id.0 as usize).filter(|r| r.has(Traits::LIVE)).copied()
+    }
+
+    fn inside_key(self, id: MappingId, context: &impl Context) -> Option<InsideKey> {
+        let r = self.record(id)?;
+        let (subscriber, _) = context.block(BlockId(r.block))?;
+        let traits = r.traits();
+        let remote = match traits.mapping() {
+            MappingBehavior::EndpointIndependent => Ipv4Addr::UNSPECIFIED,
+            // All its sessions go to one address, counted in the one permission that `sole` names.
+            MappingBehavior::AddressDependent if r.has(Traits::COUNTED) => self.permissions.remote(r.sole)?,
+            MappingBehavior::AddressDependent => context.remote(SessionId(r.sole))?,
+            MappingBehavior::AddressAndPortDependent => return None,
+        };
+        let (kind, behavior) = (traits.kind(), traits.mapping());
+        Some(InsideKey { subscriber, port: r.inside_port, kind, behavior, remote })
+    }
+
+    fn entry_hash(self, entry: u32, context: &impl Context) -> KeyHash {
+        let id = MappingId(entry >> 1);
+        let hash = if entry & 1 == 0 {
+            self.inside_key(id, context).map(|key| Mappings::inside_hash(self.seed, &key))
+        } else {
+            self.record(id).and_then(|r| {
+                let (_, address) = context.block(BlockId(r.block))?;
+                Some(Mappings::outside_hash(self.seed, address, r.outside_port, r.traits().kind()))
+            })
+        };
+        hash.unwrap_or(KeyHash(0))
+    }
+}
+
 impl Mappings {
     pub(crate) fn new(limit: u32, seed: Seed) -> Self {
         let n = limit as usize;
@@ -178,6 +220,12 @@ impl Mappings {
         })
     }
 
+    /// Brings near what [`Mappings::add`] writes first for this outside endpoint.
+    #[inline]
+    pub(crate) fn prefetch_outside(&self, address: Ipv4Addr, port: u16, kind: Ported) {
+        self.index.prefetch(Self::outside_hash(self.seed, address, port, kind));
+    }
+
     fn inside_hash(seed: Seed, key: &InsideKey) -> KeyHash {
         let remote = u64::from(key.remote.to_bits());
         let rest = u64::from(key.port) | (key.kind as u64) << 16 | (key.behavior as u64) << 18 | 1 << 40;
@@ -188,42 +236,13 @@ impl Mappings {
         seed.hash(u64::from(address.to_bits()), u64::from(port) | (kind as u64) << 16 | 2 << 40)
     }
 
+    fn known(&self) -> Known<'_> {
+        Known { records: &self.records, permissions: &self.permissions, seed: self.seed }
+    }
+
     /// The key that a record was stored under from inside.
     fn inside_key(&self, id: MappingId, context: &impl Context) -> Option<InsideKey> {
-        let r = self.record(id)?;
-        let (subscriber, _) = context.block(BlockId(r.block))?;
-        let traits = r.traits();
-        let remote = match traits.mapping() {
-            MappingBehavior::EndpointIndependent => Ipv4Addr::UNSPECIFIED,
-            MappingBehavior::AddressDependent => self.dependent_remote(id, context)?,
-            MappingBehavior::AddressAndPortDependent => return None,
-        };
-        let (kind, behavior) = (traits.kind(), traits.mapping());
-        Some(InsideKey { subscriber, port: r.inside_port, kind, behavior, remote })
-    }
-
-    /// The remote address of an address-dependent mapping.
-    fn dependent_remote(&self, id: MappingId, context: &impl Context) -> Option<Ipv4Addr> {
-        let r = self.record(id)?;
-        if r.has(Traits::COUNTED) {
-            // All its sessions go to one address, counted in the one permission that `sole` names.
-            self.permissions.remote(r.sole)
-        } else {
-            context.remote(SessionId(r.sole))
-        }
-    }
-
-    fn entry_hash(&self, entry: u32, context: &impl Context) -> KeyHash {
-        let id = MappingId(entry >> 1);
-        let hash = if entry & 1 == 0 {
-            self.inside_key(id, context).map(|key| Self::inside_hash(self.seed, &key))
-        } else {
-            self.record(id).and_then(|r| {
-                let (_, address) = context.block(BlockId(r.block))?;
-                Some(Self::outside_hash(self.seed, address, r.outside_port, r.traits().kind()))
-            })
-        };
-        hash.unwrap_or(KeyHash(0))
+        self.known().inside_key(id, context)
     }
 
     /// Brings near a mapping's record.
@@ -235,7 +254,7 @@ impl Mappings {
     /// Brings near where [`Mappings::leave`] finds a mapping by its keys.
     pub(crate) fn prefetch_keys(&self, id: MappingId, context: &impl Context) {
         for side in [0, 1] {
-            self.index.prefetch(self.entry_hash(id.0 << 1 | side, context));
+            self.index.prefetch(self.known().entry_hash(id.0 << 1 | side, context));
         }
     }
 
@@ -248,7 +267,10 @@ impl Mappings {
     /// The mapping of an inside endpoint. Not for address-and-port-dependent ones.
     pub(crate) fn by_inside(&self, key: &InsideKey, context: &impl Context) -> Option<MappingId> {
         let entry = self.index.find(Self::inside_hash(self.seed, key), |entry| {
-            entry & 1 == 0 && self.inside_key(MappingId(entry >> 1), context).as_ref() == Some(key)
+            // Most others differ in what needs no look at their block.
+            entry & 1 == 0
+                && self.record(MappingId(entry >> 1)).is_some_and(|r| r.inside_port == key.port)
+                && self.inside_key(MappingId(entry >> 1), context).as_ref() == Some(key)
         })?;
         Some(MappingId(entry >> 1))
     }
@@ -314,16 +336,16 @@ impl Mappings {
         } else {
             self.used += 1;
         }
+        // The next one comes soon.
+        self.records.prefetch(if self.free != NIL { self.free } else { self.used } as usize);
         self.live += 1;
         Ok(id)
     }
 
     fn index_entry(&mut self, hash: KeyHash, entry: u32, context: &impl Context) -> Result<(), Full> {
         // The index asks for the hashes of others while it moves them.
-        let mut index = std::mem::replace(&mut self.index, Index::empty());
-        let stored = index.insert(hash, entry, |e| self.entry_hash(e, context));
-        self.index = index;
-        stored
+        let known = Known { records: &self.records, permissions: &self.permissions, seed: self.seed };
+        self.index.insert(hash, entry, |e| known.entry_hash(e, context))
     }
 
     /// One more session on a mapping. `own`: of its inside endpoint, which permits `remote` to answer;

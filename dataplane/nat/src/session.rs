@@ -169,8 +169,11 @@ impl Sessions {
         let slot = self.hot.get_mut(at)?;
         *slot = session;
         let next_free = self.cold.get(at).map_or(NIL, |c| c.place);
-        for direction in [Direction::Original, Direction::Reply] {
-            let hash = session.key(direction).hash(self.seed);
+        let hashes = [Direction::Original, Direction::Reply].map(|d| session.key(d).hash(self.seed));
+        for hash in hashes {
+            self.index.prefetch_room(hash);
+        }
+        for (direction, hash) in [Direction::Original, Direction::Reply].into_iter().zip(hashes) {
             let (hot, seed) = (&self.hot, self.seed);
             let stored = self.index.insert(hash, entry(id, direction), |e| {
                 let (id, direction) = parts(e);
@@ -178,9 +181,8 @@ impl Sessions {
             });
             if stored.is_err() {
                 if direction == Direction::Reply {
-                    let original = Direction::Original;
-                    let hash = session.key(original).hash(self.seed);
-                    self.index.remove(hash, entry(id, Direction::Original));
+                    let [original, _] = hashes;
+                    self.index.remove(original, entry(id, Direction::Original));
                 }
                 if let Some(slot) = self.hot.get_mut(at) {
                     *slot = Session::default();
@@ -199,6 +201,10 @@ impl Sessions {
         if let Some(c) = self.cold.get_mut(at) {
             *c = cold;
         }
+        // The next one comes soon.
+        let next = if self.free != NIL { self.free } else { self.used };
+        self.prefetch_whole(SessionId(next));
+        self.opened.prefetch(next as usize);
         self.live += 1;
         Some(SessionId(id))
     }

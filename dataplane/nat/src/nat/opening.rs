@@ -241,7 +241,13 @@ impl Nat {
         };
         let (through, block, port) = self.through(&key, pooling, remote, draws)?;
         let outside = self.ports.addresses.get(block.slot()).map_or(Ipv4Addr::UNSPECIFIED, |a| a.address);
-        draft.leaving = reply(draft.arriving.protocol, remote, outside, port).reversed();
+        let replies = reply(draft.arriving.protocol, remote, outside, port);
+        draft.leaving = replies.reversed();
+        // Whatever is written last is asked for first.
+        self.sessions.prefetch(self.sessions.hash(&Key::of(&replies)));
+        if matches!(through, Through::New(..)) {
+            self.mappings.prefetch_outside(outside, port, kind);
+        }
         if let Through::Known(id) | Through::Shared(id) = through {
             draft.tied = id.0;
         }
