@@ -78,6 +78,10 @@ impl Arena {
         DROPPED.with_borrow_mut(|all| all.reserve(buffers));
         let mut free = Vec::with_capacity(buffers);
         free.extend(rooms.iter_mut().map(|room| Packet(Some(room))));
+        // As a pool is after a while: in no order that a cache could foresee.
+        for at in (1..free.len()).rev() {
+            free.swap(at, (crate::draw::mix(at as u64) % (at as u64 + 1)) as usize);
+        }
         Arena { free }
     }
 }
@@ -113,6 +117,13 @@ impl PacketBuf for Packet {
         let Some(room) = &self.0 else { return &[] };
         let (front, len) = (usize::from(room.front), usize::from(room.len));
         room.space.get(front..front + len).unwrap_or(&[])
+    }
+
+    #[inline]
+    fn prefetch(&self) {
+        if let Some(first) = self.0.as_ref().and_then(|room| room.space.get(usize::from(room.front))) {
+            mem::prefetch(first);
+        }
     }
 
     #[inline]

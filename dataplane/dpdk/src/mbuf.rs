@@ -123,6 +123,13 @@ impl PacketBuf for Mbuf {
     }
 
     #[inline]
+    fn prefetch(&self) {
+        if let Some(first) = self.bytes().first() {
+            mem::prefetch(first);
+        }
+    }
+
+    #[inline]
     fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `bytes`, and `self` is borrowed alone.
         unsafe { std::slice::from_raw_parts_mut(self.data(), usize::from(self.header().data_len)) }

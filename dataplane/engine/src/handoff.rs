@@ -48,6 +48,13 @@ impl Tag {
         Tag { task, port, hairpin: false, ports_known: false, met: false, extra: 0 }
     }
 
+    /// Is it of a whole packet on its way to its owner, as it came in?
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        let owned = matches!(self.task, Task::Egress | Task::BalancedReply | Task::Balanced | Task::Inbound);
+        owned && !self.hairpin && !self.ports_known && !self.met
+    }
+
     /// As eight octets: `extra | port | task | flags`.
     pub fn encode(self) -> u64 {
         let flags = u64::from(self.hairpin) | u64::from(self.ports_known) << 1 | u64::from(self.met) << 2;

@@ -18,6 +18,7 @@ mod egress;
 mod explain;
 mod express;
 mod forward;
+mod glance;
 mod handoff;
 mod inbound;
 mod io;
@@ -29,6 +30,7 @@ mod originate;
 mod outset;
 mod reason;
 mod steer;
+mod ways;
 mod worker;
 
 pub use balanced::HALF_OPEN_PER_VIP;

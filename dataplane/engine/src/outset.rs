@@ -4,7 +4,7 @@
 //! so that nothing of a packet under way is carried from stage to stage. Whatever is not plain (a
 //! VIP, another worker's flow, a hairpin, a next hop without an Ethernet address) goes the long way, which says why.
 
-use nat::{Action, Direction, Hit, KeyHash, Notes, OpenEgress, Side, Space};
+use nat::{Action, Direction, Hit, KeyHash, Notes, OpenEgress, Side, Space, WorkerId};
 use snapshot::{Port, Snapshot};
 use wire::{PacketBuf, Tuple, ethernet, ipv4};
 
@@ -16,7 +16,7 @@ use crate::io::Io;
 use crate::judge::{Judgement, Leave, judge};
 use crate::originate::flow_hash;
 use crate::reason::DropReason;
-use crate::steer::is_own_egress;
+use crate::steer::plain_owner;
 use crate::worker::{Transit, Worker};
 
 /// What became of a first packet's flow.
@@ -32,15 +32,27 @@ pub(crate) enum Outset {
 }
 
 impl<B: PacketBuf> Worker<B> {
-    /// Opens the session of a plain UDP packet that came in by `port`.
+    /// What is to be done with a plain packet that has no session here, and by whom, unless the long way
+    /// must say.
+    pub(crate) fn find_owner(
+        &self,
+        snapshot: &Snapshot,
+        port: &Port,
+        key: &Tuple,
+    ) -> Option<(Task, WorkerId)> {
+        let (from, to) = (key.source.address, key.destination.address);
+        let own = port.side == Side::Inside && snapshot.local(to).is_none();
+        if (!own && self.workers == 1) || check_addresses(snapshot, port, from, to).is_err() {
+            return None;
+        }
+        plain_owner(snapshot, key, port.side, self.workers)
+    }
+
+    /// Opens the session of a plain UDP packet that came in by `port` and is this worker's to send out.
     #[inline(never)]
     pub(crate) fn set_out(&mut self, snapshot: &Snapshot, port: &Port, key: &Tuple, hash: KeyHash) -> Outset {
         let (from, to) = (key.source.address, key.destination.address);
-        if port.side != Side::Inside
-            || snapshot.local(to).is_some()
-            || check_addresses(snapshot, port, from, to).is_err()
-            || !is_own_egress(snapshot, key, self.id, self.workers)
-        {
+        if port.side != Side::Inside || snapshot.local(to).is_some() {
             return Outset::NotPlain;
         }
         if let Some(hit) = self.nat.lookup_hashed(hash, Space::Egress, key, self.now) {

@@ -55,24 +55,11 @@ fn by_endpoint(endpoint: wire::Endpoint, workers: u16) -> WorkerId {
 
 /// The owner of a packet with this key.
 pub(crate) fn steer(snapshot: &Snapshot, key: &Tuple, ip: &Ipv4, tag: Tag, workers: u16) -> Steered {
-    let to = |task, owner| Steered::To { task, owner };
     let Some(port) = snapshot.port(tag.port) else { return Steered::Drop(DropReason::NoRoute) };
     // In the second pass of a hairpin the packet comes from an outside address, as if from outside.
     let side = if tag.hairpin { Side::Outside } else { port.side };
     let echo_request = matches!(ip.l4_kind, Transport::Echo { request: true, .. });
-
-    if snapshot.vip(key.protocol, key.destination).is_some() {
-        return to(Task::Balanced, by_endpoint(key.source, workers));
-    }
-    if snapshot.is_backend(key.protocol, key.source) && !tag.hairpin {
-        // Under full NAT the reply goes to whoever leases the source that was taken.
-        let owner = snapshot
-            .outside_address(key.destination.address)
-            .and_then(|outside| outside.owner(key))
-            .unwrap_or_else(|| by_endpoint(key.destination, workers));
-        return to(Task::BalancedReply, owner);
-    }
-    match steer_plain(snapshot, key, side, echo_request, workers) {
+    match steer_key(snapshot, key, side, echo_request, workers, tag.hairpin) {
         // The same reason whether or not a block around the port happens to be leased.
         Steered::Drop(DropReason::NoMapping) => Steered::Drop(match ip.l4_kind {
             Transport::IcmpError { .. } => DropReason::IcmpUnknown,
@@ -83,12 +70,48 @@ pub(crate) fn steer(snapshot: &Snapshot, key: &Tuple, ip: &Ipv4, tag: Tag, worke
     }
 }
 
-/// Is a UDP packet with this key, from an inside port and to no address of ours (so to no VIP, pool or
-/// static mapping), its sender's own, of a flow that this worker owns? As [`steer`] has it.
-pub(crate) fn is_own_egress(snapshot: &Snapshot, key: &Tuple, me: WorkerId, workers: u16) -> bool {
-    !snapshot.is_backend(key.protocol, key.source)
-        && !snapshot.leads(key.destination.address, Side::Inside)
-        && by_address(key.source.address, workers) == me
+/// The same by the key alone, all reasons for ports unknown taken as one.
+fn steer_key(
+    snapshot: &Snapshot,
+    key: &Tuple,
+    side: Side,
+    echo_request: bool,
+    workers: u16,
+    hairpin: bool,
+) -> Steered {
+    let to = |task, owner| Steered::To { task, owner };
+    if snapshot.vip(key.protocol, key.destination).is_some() {
+        return to(Task::Balanced, by_endpoint(key.source, workers));
+    }
+    if snapshot.is_backend(key.protocol, key.source) && !hairpin {
+        // Under full NAT the reply goes to whoever leases the source that was taken.
+        let owner = snapshot
+            .outside_address(key.destination.address)
+            .and_then(|outside| outside.owner(key))
+            .unwrap_or_else(|| by_endpoint(key.destination, workers));
+        return to(Task::BalancedReply, owner);
+    }
+    steer_plain(snapshot, key, side, echo_request, workers)
+}
+
+/// The owner of a UDP or TCP packet with this key from a port of `side`: [`steer`] in short. `None`: punted or dropped.
+pub(crate) fn plain_owner(
+    snapshot: &Snapshot,
+    key: &Tuple,
+    side: Side,
+    workers: u16,
+) -> Option<(Task, WorkerId)> {
+    let to = key.destination.address;
+    if side == Side::Inside && snapshot.local(to).is_none() {
+        // To no address of ours: to no VIP, pool or static mapping.
+        if !snapshot.is_backend(key.protocol, key.source) && !snapshot.leads(to, Side::Inside) {
+            return Some((Task::Egress, by_address(key.source.address, workers)));
+        }
+    }
+    match steer_key(snapshot, key, side, false, workers, false) {
+        Steered::To { task, owner } => Some((task, WorkerId(owner.0 % workers.max(1)))),
+        Steered::Punt | Steered::Drop(_) => None,
+    }
 }
 
 /// The owner of what an inside host sends of its own.

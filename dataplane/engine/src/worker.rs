@@ -14,7 +14,7 @@ use snapshot::Snapshot;
 use wire::{Embedded, Ipv4, PacketBuf, Tuple, ethernet, ipv4};
 
 use crate::counters::Counters;
-use crate::express::{Glances, Way};
+use crate::glance::Glances;
 use crate::handoff::{Tag, Task};
 use crate::io::Io;
 use crate::limiter::Limiter;
@@ -22,6 +22,7 @@ use crate::neighbours::Neighbours;
 use crate::opened::Opened;
 use crate::reason::DropReason;
 use crate::steer::{Steered, steer};
+use crate::ways::Way;
 
 /// Sessions that may end in one call of [`Worker::tick`].
 const EXPIRE_BUDGET: usize = 512;
@@ -60,6 +61,10 @@ pub struct Worker<B: PacketBuf> {
     pub(crate) id: WorkerId,
     pub(crate) workers: u16,
     pub(crate) snapshot: Arc<Snapshot>,
+    /// Another hold on it, which [`Worker::lend`] gives.
+    pub(crate) lent: Option<Arc<Snapshot>>,
+    /// Packets of other workers on their way through the stages.
+    pub(crate) lane: Vec<B>,
     pub(crate) nat: Nat,
     pub(crate) fragments: FragmentTable<B>,
     pub(crate) neighbours: Neighbours<B>,
@@ -98,6 +103,8 @@ impl<B: PacketBuf> Worker<B> {
         Worker {
             id: settings.id,
             workers: settings.workers.max(1),
+            lent: Some(Arc::clone(&snapshot)),
+            lane: Vec::with_capacity(crate::glance::LANE),
             snapshot,
             nat,
             fragments: FragmentTable::new(settings.seed),
@@ -134,6 +141,7 @@ impl<B: PacketBuf> Worker<B> {
         } else if !snapshot.has_backends_of(&self.snapshot) {
             self.judged = self.judged.wrapping_add(1);
         }
+        self.lent = Some(Arc::clone(&snapshot));
         std::mem::replace(&mut self.snapshot, snapshot)
     }
 
@@ -156,23 +164,22 @@ impl<B: PacketBuf> Worker<B> {
         z ^ (z >> 31)
     }
 
-    /// Packets from other workers, in order.
-    pub fn accept<I: Io<B>>(&mut self, packets: impl IntoIterator<Item = B>, io: &mut I) {
-        let snapshot = Arc::clone(&self.snapshot);
-        for mut buf in packets {
-            self.counters.handed_in += 1;
-            let Some(tag) = Tag::decode(buf.tag()) else {
-                self.drop(buf, DropReason::MalformedEthernet);
-                continue;
-            };
-            match reread(&mut buf, tag) {
-                Ok((ip, _, _)) if tag.task == Task::Resolve => {
-                    self.resolve_here(&snapshot, buf, ip.l3, tag, io)
-                }
-                Ok((ip, _, _)) if tag.task == Task::Meet => self.meet(&snapshot, buf, ip, tag, io),
-                Ok((ip, key, error)) => self.run(&snapshot, Transit { buf, ip, key, error, tag }, io),
-                Err(reason) => self.drop(buf, reason),
-            }
+    /// The snapshot, for as long as packets are worked on: without counting who holds it, which is a word
+    /// that all workers share.
+    pub(crate) fn lend(&mut self) -> Arc<Snapshot> {
+        self.lent.take().unwrap_or_else(|| Arc::clone(&self.snapshot))
+    }
+
+    /// A packet from another worker, the long way.
+    pub(crate) fn take_over<I: Io<B>>(&mut self, snapshot: &Snapshot, mut buf: B, io: &mut I) {
+        let Some(tag) = Tag::decode(buf.tag()) else {
+            return self.drop(buf, DropReason::MalformedEthernet);
+        };
+        match reread(&mut buf, tag) {
+            Ok((ip, _, _)) if tag.task == Task::Resolve => self.resolve_here(snapshot, buf, ip.l3, tag, io),
+            Ok((ip, _, _)) if tag.task == Task::Meet => self.meet(snapshot, buf, ip, tag, io),
+            Ok((ip, key, error)) => self.run(snapshot, Transit { buf, ip, key, error, tag }, io),
+            Err(reason) => self.drop(buf, reason),
         }
     }
 
@@ -188,7 +195,7 @@ impl<B: PacketBuf> Worker<B> {
 
     /// Time went on: sessions, fragments and neighbours whose time is over. True: call again soon.
     pub fn tick<I: Io<B>>(&mut self, now: Tick, io: &mut I) -> bool {
-        let snapshot = Arc::clone(&self.snapshot);
+        let snapshot = self.lend();
         if now.0 > self.now.0 {
             self.errors.refill(now.0 - self.now.0);
             self.punts.refill(now.0 - self.now.0);
@@ -199,11 +206,12 @@ impl<B: PacketBuf> Worker<B> {
         self.drain_fragments();
         // Before anything new waits for a next hop that is given up now: so it is when another
         // worker resolves it.
-        if self.ask_neighbours(&snapshot, io) {
-            return true;
+        let asked = self.ask_neighbours(&snapshot, io);
+        if !asked {
+            self.answer_held_syns(&snapshot, io);
         }
-        self.answer_held_syns(&snapshot, io);
-        more
+        self.lent = Some(snapshot);
+        asked || more
     }
 
     /// What this worker counted.

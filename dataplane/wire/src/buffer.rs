@@ -52,6 +52,9 @@ pub struct ChecksumRequest {
 pub trait PacketBuf: Sized {
     /// The frame.
     fn bytes(&self) -> &[u8];
+    /// Asks for the frame's first line to be brought near.
+    #[inline]
+    fn prefetch(&self) {}
     /// The frame, to edit.
     fn bytes_mut(&mut self) -> &mut [u8];
     /// Takes `n` octets off the front; false, and nothing done, if there are fewer.

@@ -213,7 +213,7 @@ impl RingRuns {
                     let Some(receive) = pair.receive.get_mut(queue) else { continue };
                     let n = receive.receive(&mut burst);
                     if n > 0 {
-                        worker.receive(device, burst.drain(), doors);
+                        worker.receive_burst(device, &mut burst, doors);
                     }
                     got += n;
                 }
