@@ -99,7 +99,7 @@ impl Kernel {
     fn measure(&mut self, packets: u64, table: &str) -> Result<f64> {
         let before = self.counted(table)?;
         let (mut sent, mut cycles, mut timed) = (0, 0, 0);
-        while sent < packets {
+        while sent < packets || (timed == 0 && sent < 16 * packets) {
             let (switches, mut took) = (preemptions(), 0);
             for _ in 0..CALLS {
                 let (mut draw, all) = (self.draw.clone(), self.sessions);

@@ -7,7 +7,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use engine::{Settings, Worker};
 use nat::{Limits, WorkerId};
 use serde::{Deserialize, Serialize};
@@ -87,8 +87,8 @@ struct Team {
 /// What a run of a team gave.
 #[derive(Clone, Copy, Debug, Default)]
 struct Ran {
-    /// Cycles a packet and worker.
-    cycles: f64,
+    /// Cycles a packet and worker; `None`: another program ran in every batch.
+    cycles: Option<f64>,
     checked: u64,
 }
 
@@ -194,9 +194,8 @@ impl Team {
         for (id, result) in results.into_iter().enumerate() {
             let (cycles, timed, checked) = result?;
             ran.checked += checked;
-            if id == 0 {
-                ensure!(timed > 0, "another program ran all the time: measure on idle CPUs");
-                ran.cycles = cycles as f64 / timed as f64;
+            if id == 0 && timed > 0 {
+                ran.cycles = Some(cycles as f64 / timed as f64);
             }
         }
         self.packets += rounds * (BATCH * of) as u64;
@@ -245,7 +244,8 @@ pub fn measure(
             handed += two.handed() - before.0;
             carried += two.packets - before.1;
             for (figures, ran) in figures.iter_mut().zip([alone, at_owner, anywhere]) {
-                figures.push(ran.cycles);
+                let cycles = ran.cycles.context("another program ran all the time: measure on idle CPUs")?;
+                figures.push(cycles);
                 checked += ran.checked;
             }
         }

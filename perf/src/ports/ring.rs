@@ -259,7 +259,7 @@ impl RingRuns {
     /// One run; the first only warms up, and does not count.
     pub fn run(&mut self) -> Result<()> {
         let (mut packets, mut cycles, mut timed) = (0u64, 0u64, 0u64);
-        while packets < self.packets || (timed == 0 && packets < 4 * self.packets) {
+        while packets < self.packets || (timed == 0 && packets < 16 * self.packets) {
             let n = self.fill(false)? as u64;
             let switches = preemptions();
             let began = dpdk::tsc();
