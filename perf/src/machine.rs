@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// What results were made on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Machine {
     /// Name of its processor.
     pub cpu: String,

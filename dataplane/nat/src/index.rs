@@ -253,6 +253,14 @@ impl Index {
         Ok(())
     }
 
+    /// Lines that [`Index::find`] reads for an entry.
+    #[cfg(test)]
+    pub(crate) fn lines_read(&self, hash: KeyHash, entry: u32) -> u32 {
+        let home = self.buckets.get(self.home(hash));
+        let here = home.is_some_and(|b| b.position(hash.tag(), entry).is_some());
+        if here || home.is_none_or(|b| b.away() == 0) { 1 } else { 2 }
+    }
+
     fn free_in(&self, at: usize) -> Option<usize> {
         self.buckets.get(at)?.free()
     }

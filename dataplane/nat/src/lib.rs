@@ -10,6 +10,8 @@
 mod blocks;
 mod held;
 mod index;
+#[cfg(test)]
+mod index_flood;
 mod keyed;
 mod lease;
 mod mapping;
