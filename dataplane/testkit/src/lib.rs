@@ -11,6 +11,7 @@ pub mod naive;
 pub mod packet;
 pub mod reference;
 mod rng;
+pub mod solo;
 
 pub use clock::VirtualClock;
 pub use faults::{FaultInjector, FaultRates};

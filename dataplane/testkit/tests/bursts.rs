@@ -1,17 +1,13 @@
 //! A burst does what its frames do one by one: the stages that look ahead change nothing.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 
-use engine::{Counters, Io, Neighbour, Settings, Worker};
-use model::{Config, Origin};
+use engine::{Counters, Neighbour, Settings, Worker};
 use nat::{Limits, Tick, WorkerId};
 use proptest::prelude::*;
-use snapshot::{Health, compile};
-use testkit::node_facts;
 use testkit::packet::{Link, Packet, flags};
-use testkit::reference::{LabPort, Side, Topology};
-use wire::{Endpoint, HeapBuf, MacAddr, PacketBuf};
+use testkit::solo::{Kept, snapshot_of, two_ports};
+use wire::{Endpoint, HeapBuf, MacAddr};
 
 const HOST_MAC: MacAddr = MacAddr([2, 0xaa, 0, 0, 0, 1]);
 const REMOTE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 9);
@@ -31,53 +27,10 @@ fn mac(device: u8) -> MacAddr {
     MacAddr([2, 0xbb, 0, 0, 0, device])
 }
 
-/// Keeps what is sent.
-#[derive(Default)]
-struct Wires(Vec<(u8, Vec<u8>)>);
-
-impl Io<HeapBuf> for Wires {
-    fn transmit(&mut self, device: u8, packet: HeapBuf) -> Result<(), HeapBuf> {
-        self.0.push((device, packet.bytes().to_vec()));
-        Ok(())
-    }
-
-    fn hand_off(&mut self, _: WorkerId, packet: HeapBuf) -> Result<(), HeapBuf> {
-        Err(packet)
-    }
-
-    fn punt(&mut self, _: HeapBuf) -> Result<(), HeapBuf> {
-        Ok(())
-    }
-
-    fn alloc(&mut self) -> Option<HeapBuf> {
-        Some(HeapBuf::new())
-    }
-
-    fn announce(&mut self, _: Neighbour) {}
-}
-
-fn worker() -> (Worker<HeapBuf>, Wires) {
-    let port = |number, side, address| LabPort {
-        number,
-        device: number,
-        side,
-        mac: mac(number),
-        vlan: None,
-        addresses: vec![(address, 24)],
-        mtu: 1500,
-    };
-    let ports = vec![
-        port(0, Side::Inside, Ipv4Addr::new(10, 0, 0, 1)),
-        port(1, Side::Outside, Ipv4Addr::new(198, 51, 100, 1)),
-    ];
-    let node = node_facts(&Topology { ports, routes: vec![] });
-    let origin = Origin("operator".into());
-    let (objects, _) = model::parse_objects(OBJECTS, &origin).unwrap();
-    let mut config = Config::default();
-    config.origins.insert(origin, objects);
-    let snapshot = compile(&config, &node, &Health::default(), None, Tick(1)).unwrap();
+fn worker() -> (Worker<HeapBuf>, Kept) {
+    let snapshot = snapshot_of(OBJECTS, &two_ports([mac(0), mac(1)], [1500; 2]));
     let settings = Settings { id: WorkerId(0), workers: 1, limits: Limits::for_sessions(1024), seed: [7, 8] };
-    let (mut worker, mut wires) = (Worker::new(settings, Arc::new(snapshot)), Wires::default());
+    let (mut worker, mut wires) = (Worker::new(settings, snapshot), Kept::default());
     worker.tick(Tick(1), &mut wires);
     for (port, address) in [(1, REMOTE), (0, host(0)), (0, host(1)), (0, host(2))] {
         worker.hear(Neighbour { port, address, mac: Some(HOST_MAC) }, &mut wires);

@@ -2,15 +2,11 @@
 //! Each is one named drop, every other counter stays still, and the next packet passes again.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 
 use engine::{DropReason, Io, Neighbour, Settings, Worker};
-use model::{Config, Origin};
 use nat::{Limits, Tick, WorkerId};
-use snapshot::{Health, compile};
-use testkit::node_facts;
 use testkit::packet::{Link, Packet};
-use testkit::reference::{LabPort, Side, Topology};
+use testkit::solo::{snapshot_of, two_ports};
 use wire::{Endpoint, HeapBuf, MacAddr};
 
 const IN_MAC: MacAddr = MacAddr([2, 0xbb, 0, 0, 0, 0]);
@@ -70,28 +66,11 @@ impl Io<HeapBuf> for Stubborn {
 
 /// One worker of `workers`, its neighbours known.
 fn worker(workers: u16, sessions: u32) -> (Worker<HeapBuf>, Stubborn) {
-    let port = |number, side, address| LabPort {
-        number,
-        device: number,
-        side,
-        mac: MacAddr([2, 0xbb, 0, 0, 0, number]),
-        vlan: None,
-        addresses: vec![(address, 24)],
-        mtu: 1500,
-    };
-    let ports = vec![
-        port(0, Side::Inside, Ipv4Addr::new(10, 0, 0, 1)),
-        port(1, Side::Outside, Ipv4Addr::new(198, 51, 100, 1)),
-    ];
-    let node = node_facts(&Topology { ports, routes: vec![] });
-    let origin = Origin("operator".into());
-    let (objects, _) = model::parse_objects(OBJECTS, &origin).unwrap();
-    let mut config = Config::default();
-    config.origins.insert(origin, objects);
-    let snapshot = compile(&config, &node, &Health::default(), None, Tick(1)).unwrap();
+    let macs = [0, 1].map(|number| MacAddr([2, 0xbb, 0, 0, 0, number]));
+    let snapshot = snapshot_of(OBJECTS, &two_ports(macs, [1500; 2]));
     let limits = Limits::for_sessions(sessions);
     let settings = Settings { id: WorkerId(0), workers, limits, seed: [7, 8] };
-    let (mut worker, mut io) = (Worker::new(settings, Arc::new(snapshot)), Stubborn::default());
+    let (mut worker, mut io) = (Worker::new(settings, snapshot), Stubborn::default());
     worker.tick(Tick(1), &mut io);
     let known = Neighbour { port: 1, address: REMOTE, mac: Some(HOST_MAC) };
     worker.hear(known, &mut io);

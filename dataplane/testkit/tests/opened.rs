@@ -4,8 +4,9 @@
 use std::net::Ipv4Addr;
 
 use engine::{BackendOf, VipPort};
-use model::{Config, Origin, Protocol};
-use testkit::reference::{LabPort, Side, Topology};
+use model::{Config, Protocol};
+use testkit::reference::Topology;
+use testkit::solo::{config_of, two_ports};
 use testkit::{Lab, Link, Packet};
 use wire::{Endpoint, MacAddr};
 
@@ -15,20 +16,7 @@ const VIP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 9);
 
 fn topology() -> Topology {
-    let port = |number, side, address| LabPort {
-        number,
-        device: number,
-        side,
-        mac: GATEWAY,
-        vlan: None,
-        addresses: vec![(address, 24)],
-        mtu: 1500,
-    };
-    let ports = vec![
-        port(0, Side::Inside, Ipv4Addr::new(10, 0, 0, 1)),
-        port(1, Side::Outside, Ipv4Addr::new(198, 51, 100, 1)),
-    ];
-    Topology { ports, routes: vec![] }
+    two_ports([GATEWAY; 2], [1500; 2])
 }
 
 fn config(ports: &str, backends: &[u8]) -> Config {
@@ -38,11 +26,7 @@ fn config(ports: &str, backends: &[u8]) -> Config {
          spec: {{vips: [{VIP}], ports: [{ports}], backends: [{}]}}\n",
         backends.join(", ")
     );
-    let origin = Origin("operator".into());
-    let (objects, _) = model::parse_objects(&text, &origin).unwrap();
-    let mut config = Config::default();
-    config.origins.insert(origin, objects);
-    config
+    config_of(&text)
 }
 
 /// One connection from each of some ports of the client's.

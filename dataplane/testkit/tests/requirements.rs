@@ -2,15 +2,13 @@
 //! refusals. Each test carries its requirement's number.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 
-use engine::{DropReason, Io, Neighbour, Settings, Worker};
-use model::{Config, Origin};
+use engine::{DropReason, Neighbour, Settings, Worker};
+use model::Origin;
 use nat::{Limits, Tick, WorkerId};
-use snapshot::{Health, compile};
-use testkit::reference::{LabPort, Side, Topology};
-use testkit::{Link, Packet, node_facts};
-use wire::{Endpoint, HeapBuf, Ipv4, MacAddr, PacketBuf, Transport, ipv4};
+use testkit::solo::{Kept, snapshot_of, two_ports};
+use testkit::{Link, Packet};
+use wire::{Endpoint, HeapBuf, Ipv4, MacAddr, Transport, ipv4};
 
 const GATEWAY: MacAddr = MacAddr([2, 0xbb, 0, 0, 0, 0]);
 const HOST: MacAddr = MacAddr([2, 0xaa, 0, 0, 0, 1]);
@@ -47,35 +45,10 @@ metadata: {name: fixed}
 spec: {outside: {address: 203.0.113.9}, inside: {address: 10.0.0.12}}
 ";
 
-/// Frames that were sent: device and octets.
-#[derive(Default)]
-struct Wires(Vec<(u8, Vec<u8>)>);
-
-impl Io<HeapBuf> for Wires {
-    fn transmit(&mut self, device: u8, packet: HeapBuf) -> Result<(), HeapBuf> {
-        self.0.push((device, packet.bytes().to_vec()));
-        Ok(())
-    }
-
-    fn hand_off(&mut self, _: WorkerId, packet: HeapBuf) -> Result<(), HeapBuf> {
-        Err(packet)
-    }
-
-    fn punt(&mut self, _: HeapBuf) -> Result<(), HeapBuf> {
-        Ok(())
-    }
-
-    fn alloc(&mut self) -> Option<HeapBuf> {
-        Some(HeapBuf::new())
-    }
-
-    fn announce(&mut self, _: Neighbour) {}
-}
-
 /// A gateway of one worker whose neighbours are known.
 struct Gateway {
     worker: Worker<HeapBuf>,
-    wires: Wires,
+    wires: Kept,
 }
 
 /// An IP packet that was sent, and by which device.
@@ -87,29 +60,10 @@ struct Sent {
 
 impl Gateway {
     fn new() -> Self {
-        let port = |number, side, address, mtu| LabPort {
-            number,
-            device: number,
-            side,
-            mac: GATEWAY,
-            vlan: None,
-            addresses: vec![(address, 24)],
-            mtu,
-        };
-        let ports = vec![
-            port(0, Side::Inside, Ipv4Addr::new(10, 0, 0, 1), 1500),
-            port(1, Side::Outside, Ipv4Addr::new(198, 51, 100, 1), 1000),
-        ];
-        let node = node_facts(&Topology { ports, routes: vec![] });
-        let origin = Origin("operator".into());
-        let (objects, _) = model::parse_objects(OBJECTS, &origin).unwrap();
-        let mut config = Config::default();
-        config.origins.insert(origin, objects);
-        let snapshot = compile(&config, &node, &Health::default(), None, Tick(1)).unwrap();
+        let snapshot = snapshot_of(OBJECTS, &two_ports([GATEWAY; 2], [1500, 1000]));
         let settings =
             Settings { id: WorkerId(0), workers: 1, limits: Limits::for_sessions(1024), seed: [3, 4] };
-        let mut gateway =
-            Gateway { worker: Worker::new(settings, Arc::new(snapshot)), wires: Wires::default() };
+        let mut gateway = Gateway { worker: Worker::new(settings, snapshot), wires: Kept::default() };
         gateway.pass(1);
         gateway
     }
