@@ -89,7 +89,7 @@ pub struct KeyHash(pub(crate) u64);
 pub(crate) struct Seed(pub(crate) [u64; 2]);
 
 #[inline]
-const fn folded(a: u64, b: u64) -> u64 {
+pub(crate) const fn folded(a: u64, b: u64) -> u64 {
     let product = a as u128 * b as u128;
     product as u64 ^ (product >> 64) as u64
 }

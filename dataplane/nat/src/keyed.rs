@@ -5,6 +5,8 @@
 
 use std::hash::{BuildHasher, Hasher};
 
+use crate::index::folded;
+
 /// Makes [`Keyed`] hashers.
 #[derive(Clone, Copy)]
 pub(crate) struct KeyedState {
@@ -35,9 +37,8 @@ pub(crate) struct Keyed {
 impl Keyed {
     #[inline]
     fn mix(&mut self, word: u64) {
-        let product = u128::from(self.state ^ word) * u128::from(self.key);
         // Turned, so that words do not change places unseen.
-        self.state = (product as u64 ^ (product >> 64) as u64).rotate_left(23) ^ self.key;
+        self.state = folded(self.state ^ word, self.key).rotate_left(23) ^ self.key;
     }
 }
 
@@ -84,8 +85,7 @@ impl Hasher for Keyed {
 
     #[inline]
     fn finish(&self) -> u64 {
-        let product = u128::from(self.state) * 0x9e37_79b9_7f4a_7c15;
-        product as u64 ^ (product >> 64) as u64
+        folded(self.state, 0x9e37_79b9_7f4a_7c15)
     }
 }
 

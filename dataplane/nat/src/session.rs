@@ -1,6 +1,6 @@
 //! All session records of a worker, and the index over both their keys.
 
-use mem::{Array, prefetch};
+use mem::Array;
 
 use crate::index::{Index, KeyHash, Seed};
 use crate::record::{Cold, Flags, Key, Session, TcpRecord, Traffic};
@@ -88,14 +88,6 @@ impl Sessions {
     #[inline]
     pub(crate) fn prefetch(&self, hash: KeyHash) {
         self.index.prefetch(hash);
-    }
-
-    /// Brings near the record that `hash` most likely belongs to.
-    #[inline]
-    pub(crate) fn prefetch_record(&self, hash: KeyHash) {
-        if let Some(session) = self.index.likely(hash).and_then(|entry| self.hot.get((entry >> 1) as usize)) {
-            prefetch(session);
-        }
     }
 
     #[inline]

@@ -5,10 +5,9 @@ use clap::{Args, ValueEnum};
 use perf::bench::{self, Plan, Record};
 use perf::draw;
 use perf::loads;
-use perf::machine::{Machine, commit};
 use serde::Serialize;
 
-use super::{Place, bar, size};
+use super::{Place, bar, print_json, size};
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Nat {
@@ -86,10 +85,6 @@ pub(super) struct Bench {
 
 #[derive(Serialize)]
 struct Report {
-    schema: &'static str,
-    machine: Machine,
-    commit: String,
-    command: String,
     bench: Vec<Record>,
 }
 
@@ -140,11 +135,7 @@ impl Bench {
         match (self.all, records.first()) {
             (false, Some(record)) => println!("{}", serde_json::to_string(record)?),
             _ => {
-                let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
-                let schema = perf::SCHEMA;
-                let report =
-                    Report { schema, machine: Machine::this(), commit: commit(), command, bench: records };
-                println!("{}", serde_json::to_string_pretty(&report)?);
+                print_json(Report { bench: records })?;
             }
         }
         Ok(())

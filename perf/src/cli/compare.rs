@@ -4,10 +4,9 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use perf::compare::{self, Absent, Plan, Point};
 use perf::loads;
-use perf::machine::{Machine, commit};
 use serde::Serialize;
 
-use super::{Place, bar, size};
+use super::{Place, bar, print_json, size};
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Nat {
@@ -57,10 +56,6 @@ pub(super) struct Compare {
 
 #[derive(Serialize)]
 struct Report {
-    schema: &'static str,
-    machine: Machine,
-    commit: String,
-    command: String,
     compare: Vec<Point>,
     absent: Vec<Absent>,
 }
@@ -93,11 +88,7 @@ impl Compare {
         bar.finish_and_clear();
         let absent = compare::absent(&plan);
         if self.json {
-            let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
-            let (schema, machine, commit) = (perf::SCHEMA, Machine::this(), commit());
-            let report = Report { schema, machine, commit, command, compare: points, absent };
-            println!("{}", serde_json::to_string_pretty(&report)?);
-            return Ok(());
+            return print_json(Report { compare: points, absent });
         }
         print(&points);
         for a in &absent {

@@ -15,12 +15,11 @@ use perf::flood::ports::{self, PortName};
 use perf::flood::record::{Found, Record};
 use perf::flood::schedule::{Rate, Schedule};
 use perf::flood::traffic::{Ends, Order, Size};
-use perf::machine::{Machine, commit};
 use serde::Serialize;
 use wire::MacAddr;
 
 use self::trials::{Run, print};
-use super::{Place, bar, size};
+use super::{Place, bar, print_json, size};
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Draw {
@@ -124,10 +123,6 @@ pub(super) struct Flood {
 
 #[derive(Serialize)]
 struct Report {
-    schema: &'static str,
-    machine: Machine,
-    commit: String,
-    command: String,
     flood: Vec<Record>,
     #[serde(skip_serializing_if = "Option::is_none")]
     search: Option<Found>,
@@ -259,11 +254,7 @@ impl Flood {
         };
         run.bar.finish_and_clear();
         if self.json {
-            let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
-            let (schema, machine, commit) = (perf::SCHEMA, Machine::this(), commit());
-            let report = Report { schema, machine, commit, command, flood: run.records, search: found };
-            println!("{}", serde_json::to_string_pretty(&report)?);
-            return Ok(());
+            return print_json(Report { flood: run.records, search: found });
         }
         match (found, run.records.last()) {
             (Some(found), _) if found.rate == 0 => bail!(

@@ -3,10 +3,9 @@
 use anyhow::Result;
 use clap::Args;
 use perf::floor::{self, FloorPoint};
-use perf::machine::{Machine, commit};
 use serde::Serialize;
 
-use super::{Place, bar, size};
+use super::{Place, bar, print_json, size};
 
 /// Options.
 #[derive(Args)]
@@ -26,10 +25,6 @@ pub(super) struct Floor {
 
 #[derive(Serialize)]
 struct Report {
-    schema: &'static str,
-    machine: Machine,
-    commit: String,
-    command: String,
     floor: Vec<FloorPoint>,
 }
 
@@ -47,12 +42,7 @@ impl Floor {
         }
         bar.finish_and_clear();
         if self.json {
-            let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
-            let schema = perf::SCHEMA;
-            let report =
-                Report { schema, machine: Machine::this(), commit: commit(), command, floor: points };
-            println!("{}", serde_json::to_string_pretty(&report)?);
-            return Ok(());
+            return print_json(Report { floor: points });
         }
         println!("{:>12}  {:>26}  pages", "table", "cycles a line");
         for p in points {

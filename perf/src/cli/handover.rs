@@ -3,11 +3,10 @@
 use anyhow::{Result, bail};
 use clap::Args;
 use perf::loads::{Nat, Recipe};
-use perf::machine::{Machine, commit};
 use perf::ports::handover::{self, Handover};
 use serde::Serialize;
 
-use super::{bar, size};
+use super::{bar, print_json, size};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,10 +36,6 @@ pub(super) struct Options {
 
 #[derive(Serialize)]
 struct Report {
-    schema: &'static str,
-    machine: Machine,
-    commit: String,
-    command: String,
     handover: Handover,
 }
 
@@ -63,11 +58,7 @@ impl Options {
         })?;
         bar.finish_and_clear();
         if self.json {
-            let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
-            let (schema, machine, commit) = (perf::SCHEMA, Machine::this(), commit());
-            let report = Report { schema, machine, commit, command, handover: figures };
-            println!("{}", serde_json::to_string_pretty(&report)?);
-            return Ok(());
+            return print_json(Report { handover: figures });
         }
         let f = &figures;
         println!("cycles a packet and worker, {} sessions, CPUs {} and {}", f.sessions, cpus[0], cpus[1]);

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use perf::machine::{Machine, commit};
+use serde::Serialize;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -78,6 +80,24 @@ fn bar(length: u64) -> ProgressBar {
     }
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
+}
+
+/// Prints results as one JSON object, with what they were made on, of and by.
+fn print_json(results: impl Serialize) -> anyhow::Result<()> {
+    #[derive(Serialize)]
+    struct Report<T> {
+        schema: &'static str,
+        machine: Machine,
+        commit: String,
+        command: String,
+        #[serde(flatten)]
+        results: T,
+    }
+    let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    let report =
+        Report { schema: perf::SCHEMA, machine: Machine::this(), commit: commit(), command, results };
+    println!("{}", serde_json::to_string_pretty(&report)?);
+    Ok(())
 }
 
 /// A number of sessions or octets: digits, then k, m or g (powers of 2) or nothing.

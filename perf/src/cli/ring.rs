@@ -7,12 +7,11 @@ use clap::Args;
 use perf::bench::{Plan, Record, Runs};
 use perf::compare::{IN_FLIGHT, Mover};
 use perf::loads::Nat;
-use perf::machine::{Machine, commit};
 use perf::ports::ring::RingRuns;
 use perf::spread::Spread;
 use serde::Serialize;
 
-use super::{Place, bar, size};
+use super::{Place, bar, print_json, size};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -44,10 +43,6 @@ pub(super) struct Ring {
 
 #[derive(Serialize)]
 struct Report {
-    schema: &'static str,
-    machine: Machine,
-    commit: String,
-    command: String,
     ring: Figures,
 }
 
@@ -113,11 +108,7 @@ impl Ring {
             note: ports.memory().to_owned(),
         };
         if self.json {
-            let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
-            let (schema, machine, commit) = (perf::SCHEMA, Machine::this(), commit());
-            let report = Report { schema, machine, commit, command, ring: figures };
-            println!("{}", serde_json::to_string_pretty(&report)?);
-            return Ok(());
+            return print_json(Report { ring: figures });
         }
         println!("{:<28} {:>26}  ({}, {checked} frames checked)", "through net_ring", through, figures.note);
         println!("{:<28} {:>26}", "in memory, same run", figures.memory.cycles_per_packet);

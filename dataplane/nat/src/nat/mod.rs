@@ -154,20 +154,6 @@ impl Nat {
         self.ports.prepare(pools);
     }
 
-    /// Brings the key's index line near; the hash serves [`Nat::prefetch_session`] and [`Nat::lookup_hashed`].
-    #[inline]
-    pub fn prefetch(&self, tuple: &Tuple) -> KeyHash {
-        let hash = self.sessions.hash(&Key::of(tuple));
-        self.sessions.prefetch(hash);
-        hash
-    }
-
-    /// Brings near the session that this hash most likely belongs to.
-    #[inline]
-    pub fn prefetch_session(&self, hash: KeyHash) {
-        self.sessions.prefetch_record(hash);
-    }
-
     /// The live session of a packet with this key. One whose time is over is released here.
     #[inline]
     pub fn lookup(&mut self, space: Space, tuple: &Tuple, now: Tick) -> Option<Hit> {
@@ -175,7 +161,7 @@ impl Nat {
         self.lookup_hashed(hash, space, tuple, now)
     }
 
-    /// [`Nat::lookup`] with the hash that [`Nat::prefetch`] gave for the same key.
+    /// [`Nat::lookup`] with the hash that [`Nat::prefetch_plain`] gave for the same key.
     #[inline]
     pub fn lookup_hashed(&mut self, hash: KeyHash, space: Space, tuple: &Tuple, now: Tick) -> Option<Hit> {
         let (session, direction) = self.sessions.find(hash, &Key::of(tuple), space)?;
